@@ -1,0 +1,68 @@
+# add_room(NAME FLOOR n [SOURCES …] [DEPS room…] [LIBS cmake-target…] [PRIVATE_LIBS …]
+#          [TESTS …] [PGTESTS …] [BENCHES …] [FUZZERS …])
+#
+# A room is a static library `citadel_NAME` of src/NAME. Its includes point only to rooms of a lower floor.
+#   TESTS    unit tests, one executable NAME_test, run in parallel with everything.
+#   PGTESTS  tests that start their own PostgreSQL and Pgpool-II, one executable NAME_pgtest.
+#   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
+#   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
+add_library(citadel_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio.cpp)
+target_link_libraries(citadel_asio PUBLIC Boost::headers fmt::fmt Threads::Threads)
+target_precompile_headers(citadel_asio PRIVATE
+  <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <cstring> <deque> <expected> <functional> <map> <memory>
+  <mutex> <optional> <random> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
+  <fmt/format.h>
+  <boost/asio/any_io_executor.hpp> <boost/asio/awaitable.hpp> <boost/asio/co_spawn.hpp> <boost/asio/detached.hpp>
+  <boost/asio/io_context.hpp> <boost/asio/post.hpp> <boost/asio/steady_timer.hpp> <boost/asio/this_coro.hpp>
+  <boost/asio/use_awaitable.hpp>)
+
+function(citadel_executable target)
+  target_precompile_headers(${target} REUSE_FROM citadel_asio)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+endfunction()
+
+function(add_room name)
+  cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;BENCHES;FUZZERS" ${ARGN})
+  if(NOT DEFINED ROOM_FLOOR)
+    message(FATAL_ERROR "room ${name} names no FLOOR")
+  endif()
+  add_library(citadel_${name} STATIC ${ROOM_SOURCES})
+  target_include_directories(citadel_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_precompile_headers(citadel_${name} REUSE_FROM citadel_asio)
+  list(TRANSFORM ROOM_DEPS PREPEND citadel_)
+  target_link_libraries(citadel_${name} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} citadel_asio
+                        PRIVATE ${ROOM_PRIVATE_LIBS})
+
+  if(CITADEL_TESTS AND ROOM_TESTS)
+    add_executable(${name}_test ${ROOM_TESTS})
+    citadel_executable(${name}_test)
+    target_link_libraries(${name}_test citadel_${name} GTest::gmock GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name}_test --gtest_brief=1)
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+  endif()
+  if(CITADEL_TESTS AND ROOM_PGTESTS)
+    add_executable(${name}_pgtest ${ROOM_PGTESTS})
+    citadel_executable(${name}_pgtest)
+    target_link_libraries(${name}_pgtest citadel_${name} citadel_support GTest::gmock GTest::gtest_main)
+    add_test(NAME ${name}.pg COMMAND ${name}_pgtest --gtest_brief=1)
+    set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900)
+  endif()
+  if(CITADEL_TESTS AND ROOM_BENCHES)
+    add_executable(${name}_bench ${ROOM_BENCHES})
+    citadel_executable(${name}_bench)
+    target_link_libraries(${name}_bench citadel_${name} benchmark::benchmark_main)
+  endif()
+  if(CITADEL_FUZZ)
+    foreach(fuzzer ${ROOM_FUZZERS})
+      get_filename_component(fuzz_name ${fuzzer} NAME_WE)
+      add_executable(${fuzz_name} ${fuzzer})
+      citadel_executable(${fuzz_name})
+      target_link_libraries(${fuzz_name} citadel_${name})
+      target_link_options(${fuzz_name} PRIVATE -fsanitize=fuzzer)
+      # Seeds lie in src/ROOM/seeds/FUZZER; what the fuzzer finds beyond them stays in the build folder.
+      add_test(NAME fuzz.${fuzz_name} COMMAND ${CMAKE_SOURCE_DIR}/cmake/run_fuzzer.sh $<TARGET_FILE:${fuzz_name}>
+               ${CMAKE_CURRENT_SOURCE_DIR}/seeds/${fuzz_name} ${CMAKE_BINARY_DIR}/corpus/${fuzz_name})
+      set_tests_properties(fuzz.${fuzz_name} PROPERTIES LABELS fuzz TIMEOUT 300)
+    endforeach()
+  endif()
+endfunction()

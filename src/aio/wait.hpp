@@ -1,0 +1,88 @@
+// Waiting, always with a Deadline: sleep, a one-shot value, and a bound around any other operation.
+#pragma once
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "aio/task.hpp"
+#include "base/deadline.hpp"
+
+namespace citadel::aio {
+
+// Sleeps; ends early, by an exception, only when the coroutine is cancelled.
+Task<> sleep_until(MonotonicTime when);
+inline Task<> sleep_for(Monotonic::duration duration) { return sleep_until(Monotonic::now() + duration); }
+
+// A value that is set once and awaited by one coroutine. Both sides are on the same executor (one thread); set_from
+// is the exception.
+template <class T>
+class OneShot {
+ public:
+  explicit OneShot(const Executor& executor) : timer_(executor) {}
+
+  bool is_set() const { return value_.has_value(); }
+
+  // The first value stays; a later one is dropped.
+  void set(T value) {
+    if (value_) return;
+    value_.emplace(std::move(value));
+    timer_.cancel();
+  }
+
+  // The value, or nullopt at the deadline. A value that was set in time is returned even where the deadline has
+  // passed meanwhile.
+  Task<std::optional<T>> wait(Deadline deadline) {
+    if (!value_) {
+      timer_.expires_at(deadline.when());
+      co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    co_return std::exchange(value_, std::nullopt);
+  }
+
+  // Sets the value from any thread; the object lives until then.
+  static void set_from(std::shared_ptr<OneShot> self, T value) {
+    const auto executor = self->timer_.get_executor();
+    asio::post(executor, [self = std::move(self), value = std::move(value)]() mutable { self->set(std::move(value)); });
+  }
+
+ private:
+  asio::steady_timer timer_;
+  std::optional<T> value_;
+};
+
+// Runs `task` until the deadline, then cancels it (terminal) and waits for its end, so `task` must react to
+// cancellation. For operations that do not take a deadline themselves.
+template <class T>
+Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::string_view what) {
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer timer(executor);
+  timer.expires_at(deadline.when());
+  auto [order, exception, result, timer_error] =
+      co_await asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(task), asio::deferred),
+                                                       timer.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  if (order[0] == 0) {
+    if (exception) std::rethrow_exception(exception);
+    co_return result;
+  }
+  // The loser may still have won in the same moment: its result is worth more than a timeout.
+  if (!exception && result) co_return result;
+  co_return fail(Code::deadline_exceeded, std::string(what) + " did not end by the deadline");
+}
+
+// Runs `task` on another executor and comes back with its result to the caller's own.
+template <class T>
+Task<T> run_on(Executor executor, Task<T> task) {
+  co_return co_await asio::co_spawn(std::move(executor), std::move(task), asio::use_awaitable);
+}
+
+}  // namespace citadel::aio

@@ -1,0 +1,102 @@
+#include "base/time_text.hpp"
+
+#include <fmt/format.h>
+
+namespace citadel {
+namespace {
+
+// Reads digits from the front of a text; any step that does not fit makes the whole bad.
+class Reader {
+ public:
+  explicit Reader(std::string_view text) : text_(text) {}
+
+  int digits(std::size_t count) {
+    if (text_.size() < count) return fail();
+    int value = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (text_[i] < '0' || text_[i] > '9') return fail();
+      value = value * 10 + (text_[i] - '0');
+    }
+    text_.remove_prefix(count);
+    return value;
+  }
+  char one_of(std::string_view accepted) {
+    if (text_.empty() || accepted.find(text_.front()) == std::string_view::npos) {
+      fail();
+      return '\0';
+    }
+    const char found = text_.front();
+    text_.remove_prefix(1);
+    return found;
+  }
+  bool peek(char wanted) const { return !text_.empty() && text_.front() == wanted; }
+  bool peek_digit() const { return !text_.empty() && text_.front() >= '0' && text_.front() <= '9'; }
+  bool good_to_end() const { return good_ && text_.empty(); }
+
+ private:
+  int fail() {
+    good_ = false;
+    return 0;
+  }
+  std::string_view text_;
+  bool good_ = true;
+};
+
+std::chrono::microseconds read_fraction(Reader& in) {
+  std::int64_t micros = 0;
+  int count = 0;
+  if (!in.peek('.')) return std::chrono::microseconds(0);
+  in.one_of(".");
+  do {
+    const int digit = in.digits(1);
+    if (count < 6) micros = micros * 10 + digit;
+    ++count;
+  } while (in.peek_digit() && count < 9);
+  for (; count < 6; ++count) micros *= 10;
+  return std::chrono::microseconds(micros);
+}
+
+}  // namespace
+
+std::string format_time(WallTime time) {
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(time - day);
+  const auto micros = clock.subseconds().count();
+  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
+                                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                                clock.hours().count(), clock.minutes().count(), clock.seconds().count());
+  if (micros != 0) out += fmt::format(".{:06}", micros);
+  return out + "Z";
+}
+
+std::optional<WallTime> parse_time(std::string_view text) {
+  using namespace std::chrono;
+  Reader in(text);
+  const int y = in.digits(4);
+  in.one_of("-");
+  const int mo = in.digits(2);
+  in.one_of("-");
+  const int d = in.digits(2);
+  in.one_of("Tt ");
+  const int h = in.digits(2);
+  in.one_of(":");
+  const int mi = in.digits(2);
+  in.one_of(":");
+  const int s = in.digits(2);
+  const microseconds fraction = read_fraction(in);
+  const char zone = in.one_of("Zz+-");
+  minutes offset(0);
+  if (zone == '+' || zone == '-') {
+    const int oh = in.digits(2);
+    in.one_of(":");
+    const int om = in.digits(2);
+    if (oh > 23 || om > 59) return std::nullopt;
+    offset = minutes((oh * 60 + om) * (zone == '-' ? -1 : 1));
+  }
+  const year_month_day date(year(y), month(static_cast<unsigned>(mo)), day(static_cast<unsigned>(d)));
+  if (!in.good_to_end() || !date.ok() || y < 1970 || h > 23 || mi > 59 || s > 59) return std::nullopt;
+  return WallTime(sys_days(date)) + hours(h) + minutes(mi) + seconds(s) + fraction - offset;
+}
+
+}  // namespace citadel

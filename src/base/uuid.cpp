@@ -1,0 +1,58 @@
+#include "base/uuid.hpp"
+
+#include "base/bytes.hpp"
+
+namespace citadel {
+namespace {
+
+constexpr std::size_t hyphens[] = {8, 13, 18, 23};
+
+}  // namespace
+
+std::chrono::sys_time<std::chrono::milliseconds> Uuid::time() const {
+  std::int64_t value = 0;
+  for (int i = 0; i < 6; ++i) value = value << 8 | bytes[static_cast<std::size_t>(i)];
+  return std::chrono::sys_time<std::chrono::milliseconds>(std::chrono::milliseconds(value));
+}
+
+std::string Uuid::to_string() const {
+  std::string out = to_hex(std::as_bytes(std::span(bytes)));
+  for (const auto at : hyphens) out.insert(at, 1, '-');
+  return out;
+}
+
+std::optional<Uuid> parse_uuid(std::string_view text) {
+  if (text.size() != 36) return std::nullopt;
+  std::string digits;
+  digits.reserve(32);
+  std::size_t from = 0;
+  for (const auto at : hyphens) {
+    if (text[at] != '-') return std::nullopt;
+    digits += text.substr(from, at - from);
+    from = at + 1;
+  }
+  digits += text.substr(from);
+  const auto raw = from_hex(digits);
+  if (!raw) return std::nullopt;
+  Uuid id;
+  std::memcpy(id.bytes.data(), raw->data(), id.bytes.size());
+  return id;
+}
+
+Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint16_t rand_a, std::uint64_t rand_b) {
+  const auto ms = static_cast<std::uint64_t>(time.time_since_epoch().count());
+  Uuid id;
+  for (std::size_t i = 0; i < 6; ++i) id.bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
+  id.bytes[6] = static_cast<std::uint8_t>(0x70 | (rand_a >> 8 & 0x0F));
+  id.bytes[7] = static_cast<std::uint8_t>(rand_a);
+  for (std::size_t i = 0; i < 8; ++i) id.bytes[8 + i] = static_cast<std::uint8_t>(rand_b >> (8 * (7 - i)));
+  id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3F) | 0x80);
+  return id;
+}
+
+Uuid new_uuid7(WallTime now, Random& random) {
+  return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(now), static_cast<std::uint16_t>(random.next()),
+                    random.next());
+}
+
+}  // namespace citadel
