@@ -14,7 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 Task<> sleep_and_note(Monotonic::duration duration, bool& noted) {
-  co_await sleep_for(duration);
+  co_await sleep_for(duration);  // sleep: it is what is tested
   noted = true;
 }
 
@@ -88,7 +88,7 @@ TEST(OneShot, MayBeSetFromAnotherThread) {
 }
 
 Task<Result<int>> answer_after(Monotonic::duration duration) {
-  co_await sleep_for(duration);
+  co_await sleep_for(duration);  // sleep: stands for work that takes its time
   co_return 42;
 }
 
@@ -107,10 +107,13 @@ Task<Result<int>> throws() {
 
 TEST(WithDeadline, AnExceptionPassesThrough) {
   asio::io_context context;
-  EXPECT_THROW((void)run(context, with_deadline(throws(), Deadline::after(10s), "answer")), std::runtime_error);
+  EXPECT_THROW((void)run(context, with_deadline(throws(), Deadline::after(10s), "answer")),
+               std::runtime_error);
 }
 
-Task<std::thread::id> this_thread() { co_return std::this_thread::get_id(); }
+Task<std::thread::id> this_thread() {
+  co_return std::this_thread::get_id();
+}
 
 TEST(Runtime, RunOnMovesToTheOtherThreadAndBack) {
   Runtime runtime(2);

@@ -58,7 +58,9 @@ struct Gate::State {
 
 Gate::Gate(Executor executor) : state_(std::make_shared<State>(std::move(executor))) {}
 
-Gate::~Gate() { CITADEL_CHECK(state_->members.empty(), "a Gate was destroyed before it was closed"); }
+Gate::~Gate() {
+  CITADEL_CHECK(state_->members.empty(), "a Gate was destroyed before it was closed");
+}
 
 void Gate::spawn(std::string_view name, Task<> task) {
   if (state_->closing) return;
@@ -72,9 +74,13 @@ void Gate::spawn(std::string_view name, Task<> task) {
                                               }));
 }
 
-std::size_t Gate::live() const { return state_->members.size(); }
+std::size_t Gate::live() const {
+  return state_->members.size();
+}
 
-Task<Result<void>> Gate::drain(Deadline deadline) { return State::wait_empty(state_, deadline); }
+Task<Result<void>> Gate::drain(Deadline deadline) {
+  return State::wait_empty(state_, deadline);
+}
 
 Task<Result<void>> Gate::close(Deadline deadline) {
   auto state = state_;

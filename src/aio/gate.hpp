@@ -1,12 +1,13 @@
-// Gate: the owner of spawned coroutines. Nothing in Citadel is spawned detached: a room that needs a background
-// coroutine has a Gate, and closes it before its members go.
+// Gate: the owner of spawned coroutines. Nothing in Citadel is spawned detached: a room that needs a
+// background coroutine has a Gate, and closes it before its members go.
 //
 //   Gate gate(executor);
 //   gate.spawn("health", watch_health());
 //   ...
 //   CITADEL_CO_TRY(co_await gate.close(deadline));   // cancels what still runs, and waits for it
 //
-// All calls come from the Gate's executor (one thread). Destroying a Gate with live coroutines is a bug (CHECK).
+// All calls come from the Gate's executor (one thread). Destroying a Gate with live coroutines is a bug
+// (CHECK).
 #pragma once
 #include <memory>
 #include <string>
@@ -24,8 +25,8 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  // Starts `task`. `name` stands in the log when the coroutine throws. After close() has begun, the task is dropped
-  // unstarted.
+  // Starts `task`. `name` stands in the log when the coroutine throws. After close() has begun, the task is
+  // dropped unstarted.
   void spawn(std::string_view name, Task<> task);
 
   // How many spawned coroutines have not ended.
@@ -34,8 +35,8 @@ class Gate {
   // Waits, without cancelling, until all have ended. deadline_exceeded names one that has not.
   Task<Result<void>> drain(Deadline deadline);
 
-  // Cancels all (cancellation_type::terminal) and waits until they have ended. deadline_exceeded names one that has
-  // not; it goes on to be owned, and close() may be called again.
+  // Cancels all (cancellation_type::terminal) and waits until they have ended. deadline_exceeded names one
+  // that has not; it goes on to be owned, and close() may be called again.
   Task<Result<void>> close(Deadline deadline);
 
  private:

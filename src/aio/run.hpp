@@ -1,4 +1,5 @@
-// run: drives an io_context on this thread until one coroutine has ended, and gives its value. For commands and tests.
+// run: drives an io_context on this thread until one coroutine has ended, and gives its value. For commands
+// and tests.
 #pragma once
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -11,7 +12,8 @@
 
 namespace citadel::aio {
 
-// Handlers of other coroutines run meanwhile, and stay where they are when `task` has ended. Exceptions pass through.
+// Handlers of other coroutines run meanwhile, and stay where they are when `task` has ended. Exceptions pass
+// through.
 template <class T>
 T run(asio::io_context& context, Task<T> task) {
   std::optional<T> value;

@@ -41,7 +41,9 @@ Runtime::~Runtime() {
   for (auto& loop : loops_) loop->thread.join();
 }
 
-std::size_t Runtime::size() const { return loops_.size(); }
+std::size_t Runtime::size() const {
+  return loops_.size();
+}
 
 Executor Runtime::executor(std::size_t index) const {
   CITADEL_CHECK(index < loops_.size(), "no such I/O thread");

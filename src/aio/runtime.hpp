@@ -1,5 +1,5 @@
-// Runtime: the I/O threads. Each thread runs one io_context of its own, so what lives on one executor needs no lock.
-// Executor 0 is the data plane (pool, store, drain); all of them carry HTTP sessions.
+// Runtime: the I/O threads. Each thread runs one io_context of its own, so what lives on one executor needs
+// no lock. Executor 0 is the data plane (pool, store, drain); all of them carry HTTP sessions.
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -1,5 +1,6 @@
-// Task: what a coroutine returns. Expected failures travel in its Result; an exception is a bug or a cancellation
-// (boost::system::system_error with operation_aborted), and both end at the Gate that spawned the coroutine.
+// Task: what a coroutine returns. Expected failures travel in its Result; an exception is a bug or a
+// cancellation (boost::system::system_error with operation_aborted), and both end at the Gate that spawned
+// the coroutine.
 #pragma once
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>

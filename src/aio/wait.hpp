@@ -20,10 +20,12 @@ namespace citadel::aio {
 
 // Sleeps; ends early, by an exception, only when the coroutine is cancelled.
 Task<> sleep_until(MonotonicTime when);
-inline Task<> sleep_for(Monotonic::duration duration) { return sleep_until(Monotonic::now() + duration); }
+inline Task<> sleep_for(Monotonic::duration duration) {
+  return sleep_until(Monotonic::now() + duration);
+}
 
-// A value that is set once and awaited by one coroutine. Both sides are on the same executor (one thread); set_from
-// is the exception.
+// A value that is set once and awaited by one coroutine. Both sides are on the same executor (one thread);
+// set_from is the exception.
 template <class T>
 class OneShot {
  public:
@@ -38,8 +40,8 @@ class OneShot {
     timer_.cancel();
   }
 
-  // The value, or nullopt at the deadline. A value that was set in time is returned even where the deadline has
-  // passed meanwhile.
+  // The value, or nullopt at the deadline. A value that was set in time is returned even where the deadline
+  // has passed meanwhile.
   Task<std::optional<T>> wait(Deadline deadline) {
     if (!value_) {
       timer_.expires_at(deadline.when());
@@ -51,7 +53,8 @@ class OneShot {
   // Sets the value from any thread; the object lives until then.
   static void set_from(std::shared_ptr<OneShot> self, T value) {
     const auto executor = self->timer_.get_executor();
-    asio::post(executor, [self = std::move(self), value = std::move(value)]() mutable { self->set(std::move(value)); });
+    asio::post(executor,
+               [self = std::move(self), value = std::move(value)]() mutable { self->set(std::move(value)); });
   }
 
  private:
@@ -67,8 +70,8 @@ Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::stri
   asio::steady_timer timer(executor);
   timer.expires_at(deadline.when());
   auto [order, exception, result, timer_error] =
-      co_await asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(task), asio::deferred),
-                                                       timer.async_wait(asio::deferred))
+      co_await asio::experimental::make_parallel_group(
+          asio::co_spawn(executor, std::move(task), asio::deferred), timer.async_wait(asio::deferred))
           .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
   if (order[0] == 0) {
     if (exception) std::rethrow_exception(exception);

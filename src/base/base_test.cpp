@@ -63,7 +63,8 @@ TEST(Error, ErrnoBecomesACodeThatACallerCanDecideOn) {
 }
 
 TEST(CheckDeathTest, AFailedCheckNamesThePlaceAndAborts) {
-  EXPECT_DEATH(CITADEL_CHECK(1 == 2, "numbers differ"), "CHECK failed: 1 == 2 at base_test.cpp.*numbers differ");
+  EXPECT_DEATH(CITADEL_CHECK(1 == 2, "numbers differ"),
+               "CHECK failed: 1 == 2 at base_test.cpp.*numbers differ");
 }
 
 TEST(Deadline, NeverHasANegativeRemainder) {
@@ -103,8 +104,9 @@ TEST(Uuid, PrintsAndParsesTheSame) {
   ASSERT_TRUE(id);
   EXPECT_EQ(id->to_string(), text);
   EXPECT_EQ(id->version(), 7);
-  for (const char* bad : {"", "018bd8f5", "018bd8f5-6a3b-7cc0-8000-0123456789ag", "018bd8f5-6a3b-7cc0-80000-123456789ab",
-                          "{18bd8f5-6a3b-7cc0-8000-0123456789ab}", "018bd8f56a3b7cc080000123456789ab0000"}) {
+  for (const char* bad :
+       {"", "018bd8f5", "018bd8f5-6a3b-7cc0-8000-0123456789ag", "018bd8f5-6a3b-7cc0-80000-123456789ab",
+        "{18bd8f5-6a3b-7cc0-8000-0123456789ab}", "018bd8f56a3b7cc080000123456789ab0000"}) {
     EXPECT_FALSE(parse_uuid(bad)) << bad;
   }
 }
@@ -129,9 +131,10 @@ TEST(TimeText, ReadsWhatItWritesAndOffsets) {
 }
 
 TEST(TimeText, RefusesWhatIsNotRfc3339) {
-  for (const char* bad : {"", "2026-11-25", "2026-02-29T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:60Z",
-                          "2026-11-25T00:00:00", "2026-11-25T00:00:00.Z", "2026-11-25T00:00:00.1234567890Z",
-                          "2026-11-25T00:00:00+24:00", "1969-12-31T00:00:00Z", "2026-11-25T00:00:00Zx"}) {
+  for (const char* bad :
+       {"", "2026-11-25", "2026-02-29T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:60Z",
+        "2026-11-25T00:00:00", "2026-11-25T00:00:00.Z", "2026-11-25T00:00:00.1234567890Z",
+        "2026-11-25T00:00:00+24:00", "1969-12-31T00:00:00Z", "2026-11-25T00:00:00Zx"}) {
     EXPECT_FALSE(parse_time(bad)) << bad;
   }
 }
@@ -198,9 +201,11 @@ TEST_F(FileTest, AFullDeviceIsStorageFull) {
 }
 
 TEST(Log, OneEventIsOneLineAndSecretsAreMasked) {
-  const auto text = log::render(log::Format::text, "pool", "opened", {{"pid", 7}, {"user", "a b"}, {"key", Secret("x")}});
+  const auto text =
+      log::render(log::Format::text, "pool", "opened", {{"pid", 7}, {"user", "a b"}, {"key", Secret("x")}});
   EXPECT_EQ(text, "pool      opened pid=7 user=\"a b\" key=***");
-  const auto json = log::render(log::Format::json, "pool", "a\nb", {{"ok", true}, {"text", "\"\x01"}, {"ms", 1.5}});
+  const auto json =
+      log::render(log::Format::json, "pool", "a\nb", {{"ok", true}, {"text", "\"\x01"}, {"ms", 1.5}});
   EXPECT_EQ(json, R"("room":"pool","message":"a\nb","ok":true,"text":"\"\u0001","ms":1.5)");
   EXPECT_THAT(log::render(log::Format::text, "x", "forged\n2026 line", {}), Not(HasSubstr("\n")));
 }

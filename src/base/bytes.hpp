@@ -1,4 +1,5 @@
-// Bytes: fixed-width integers to and from memory, hexadecimal text, and CRC-32C. Pure; nothing allocates but to_hex.
+// Bytes: fixed-width integers to and from memory, hexadecimal text, and CRC-32C. Pure; nothing allocates but
+// to_hex.
 #pragma once
 #include <bit>
 #include <concepts>
@@ -15,8 +16,12 @@ namespace citadel {
 
 using Bytes = std::span<const std::byte>;
 
-inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+inline Bytes as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline std::string_view as_text(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 namespace detail {
 template <std::integral T>

@@ -6,8 +6,8 @@ namespace citadel {
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const char* message);
 }
 
-#define CITADEL_CHECK(condition, message)                                                  \
-  do {                                                                                     \
-    if (!(condition)) [[unlikely]]                                                         \
-      ::citadel::check_failed(#condition, __FILE_NAME__, __LINE__, message);               \
+#define CITADEL_CHECK(condition, message)                                    \
+  do {                                                                       \
+    if (!(condition)) [[unlikely]]                                           \
+      ::citadel::check_failed(#condition, __FILE_NAME__, __LINE__, message); \
   } while (false)

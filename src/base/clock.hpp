@@ -1,6 +1,6 @@
-// Clock: where time comes from. Production code takes a Clock& and never calls now() of a standard clock itself,
-// so that tests move time by hand. Deadlines and durations use the monotonic clock, which a change of the wall
-// clock does not touch; records carry the wall clock, in UTC.
+// Clock: where time comes from. Production code takes a Clock& and never calls now() of a standard clock
+// itself, so that tests move time by hand. Deadlines and durations use the monotonic clock, which a change of
+// the wall clock does not touch; records carry the wall clock, in UTC.
 #pragma once
 #include <chrono>
 

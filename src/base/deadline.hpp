@@ -1,6 +1,6 @@
-// Deadline: the moment by which a caller has its answer. It is set once, where a request enters, and carried down
-// through every wait: queue, connect, statement, retries. There is no default and no "none": a wait that may be long
-// says how long. A value type on the monotonic clock.
+// Deadline: the moment by which a caller has its answer. It is set once, where a request enters, and carried
+// down through every wait: queue, connect, statement, retries. There is no default and no "none": a wait that
+// may be long says how long. A value type on the monotonic clock.
 #pragma once
 #include <algorithm>
 

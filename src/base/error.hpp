@@ -18,16 +18,16 @@
 namespace citadel {
 
 enum class Code : std::uint8_t {
-  invalid_argument,       // the caller's input; will fail again unchanged
-  not_found,              // the thing named is not there
-  conflict,               // exists already with other content, or a unique or exclusion constraint refused
-  constraint,             // another integrity constraint refused (not null, check, foreign key)
-  unauthenticated,        // no credential, or one that is not valid
-  permission_denied,      // a valid credential without the right
-  deadline_exceeded,      // our own deadline ended it; outside COMMIT nothing was committed
-  cancelled,              // somebody asked for the end: shutdown, a closed client
-  overloaded,             // a local limit: queue full, acquire timed out, budget spent. Never held against the database
-  unavailable,            // the other side cannot be reached or is not accepting work
+  invalid_argument,   // the caller's input; will fail again unchanged
+  not_found,          // the thing named is not there
+  conflict,           // exists already with other content, or a unique or exclusion constraint refused
+  constraint,         // another integrity constraint refused (not null, check, foreign key)
+  unauthenticated,    // no credential, or one that is not valid
+  permission_denied,  // a valid credential without the right
+  deadline_exceeded,  // our own deadline ended it; outside COMMIT nothing was committed
+  cancelled,          // somebody asked for the end: shutdown, a closed client
+  overloaded,   // a local limit: queue full, acquire timed out, budget spent. Never held against the database
+  unavailable,  // the other side cannot be reached or is not accepting work
   connection_lost,        // the session broke outside COMMIT; its transaction is rolled back
   commit_unknown,         // the session broke inside COMMIT; never retried blindly, see pg/transaction.hpp
   serialization_failure,  // 40001: run the whole transaction again
@@ -52,11 +52,11 @@ enum class Retry : std::uint8_t {
 
 struct Error {
   Code code = Code::internal;
-  std::string message;          // one sentence: what, and what to do where that is known
+  std::string message;  // one sentence: what, and what to do where that is known
   Retry retry = Retry::never;
-  char sqlstate[6] = {};        // five characters and NUL, empty where PostgreSQL gave none
-  std::string where;            // innermost first, joined by " < ": "execute select_one < GET /v1/requests/{id}"
-  std::string detail;           // the server's DETAIL and HINT; may hold values of rows, so never sent to clients
+  char sqlstate[6] = {};  // five characters and NUL, empty where PostgreSQL gave none
+  std::string where;      // innermost first, joined by " < ": "execute select_one < GET /v1/requests/{id}"
+  std::string detail;     // the server's DETAIL and HINT; may hold values of rows, so never sent to clients
 
   Error() = default;
   Error(Code c, std::string text, Retry r = Retry::never) : code(c), message(std::move(text)), retry(r) {}
@@ -88,22 +88,23 @@ struct [[nodiscard]] Result : std::expected<T, Error> {
 }  // namespace citadel
 
 // Leaves the function with the error of `expr`, or goes on. The CO_ forms are for coroutines.
-#define CITADEL_TRY(expr)                                                        \
-  do {                                                                           \
-    if (auto citadel_try_ = (expr); !citadel_try_) [[unlikely]]                  \
-      return std::unexpected(std::move(citadel_try_).error());                   \
+#define CITADEL_TRY(expr)                                       \
+  do {                                                          \
+    if (auto citadel_try_ = (expr); !citadel_try_) [[unlikely]] \
+      return std::unexpected(std::move(citadel_try_).error());  \
   } while (false)
-#define CITADEL_CO_TRY(expr)                                                     \
-  do {                                                                           \
-    if (auto citadel_try_ = (expr); !citadel_try_) [[unlikely]]                  \
-      co_return std::unexpected(std::move(citadel_try_).error());                \
+#define CITADEL_CO_TRY(expr)                                      \
+  do {                                                            \
+    if (auto citadel_try_ = (expr); !citadel_try_) [[unlikely]]   \
+      co_return std::unexpected(std::move(citadel_try_).error()); \
   } while (false)
 // CITADEL_ASSIGN(auto port, parse(text)); declares port, or leaves with the error.
 #define CITADEL_CONCAT_(a, b) a##b
 #define CITADEL_CONCAT(a, b) CITADEL_CONCAT_(a, b)
-#define CITADEL_ASSIGN_(temporary, declaration, expr, keyword)                   \
-  auto temporary = (expr);                                                       \
-  if (!temporary) [[unlikely]] keyword std::unexpected(std::move(temporary).error()); \
+#define CITADEL_ASSIGN_(temporary, declaration, expr, keyword) \
+  auto temporary = (expr);                                     \
+  if (!temporary) [[unlikely]]                                 \
+    keyword std::unexpected(std::move(temporary).error());     \
   declaration = *std::move(temporary)
 #define CITADEL_ASSIGN(declaration, ...) \
   CITADEL_ASSIGN_(CITADEL_CONCAT(citadel_assign_, __LINE__), declaration, (__VA_ARGS__), return)

@@ -39,7 +39,8 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t siz
     if (got == 0) return content;
     content.append(buffer, static_cast<std::size_t>(got));
     if (content.size() > size_bytes_max) {
-      return fail(Code::invalid_argument, fmt::format("{} is larger than {} bytes", path.string(), size_bytes_max));
+      return fail(Code::invalid_argument,
+                  fmt::format("{} is larger than {} bytes", path.string(), size_bytes_max));
     }
   }
 }
@@ -54,7 +55,8 @@ Result<void> write_file_durably(const std::filesystem::path& path, std::string_v
   CITADEL_TRY(write_all(fd.get(), content, beside));
   if (::fsync(fd.get()) != 0) return fail_errno(errno, fmt::format("fsync {}", beside.string()));
   fd.reset();
-  if (::rename(beside.c_str(), path.c_str()) != 0) return fail_errno(errno, fmt::format("rename to {}", path.string()));
+  if (::rename(beside.c_str(), path.c_str()) != 0)
+    return fail_errno(errno, fmt::format("rename to {}", path.string()));
   return sync_folder(path.has_parent_path() ? path.parent_path() : ".");
 }
 
@@ -66,15 +68,17 @@ Result<void> sync_folder(const std::filesystem::path& folder) {
 }
 
 Result<std::string> read_secret_file(const std::filesystem::path& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return fail_errno(errno, fmt::format("secret file {}", path.string()));
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0)
+    return fail_errno(errno, fmt::format("secret file {}", path.string()));
   if ((info.st_mode & S_IRWXO) != 0) {
     return fail(Code::permission_denied,
                 fmt::format("secret file {} may be read by everybody; chmod 0600 it", path.string()));
   }
   CITADEL_ASSIGN(auto content, read_file(path, 65536));
   content.resize(std::min(content.find_first_of("\r\n"), content.size()));
-  if (content.empty()) return fail(Code::invalid_argument, fmt::format("secret file {} is empty", path.string()));
+  if (content.empty())
+    return fail(Code::invalid_argument, fmt::format("secret file {} is empty", path.string()));
   return content;
 }
 

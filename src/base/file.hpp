@@ -37,8 +37,8 @@ class UniqueFd {
 // The whole content; refuses more than `size_bytes_max` bytes with invalid_argument.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t size_bytes_max);
 
-// Replaces the file at once and durably: written beside it with `mode`, fsynced, renamed, and the folder fsynced.
-// After a crash the file has the old content or the new, never a part.
+// Replaces the file at once and durably: written beside it with `mode`, fsynced, renamed, and the folder
+// fsynced. After a crash the file has the old content or the new, never a part.
 Result<void> write_file_durably(const std::filesystem::path& path, std::string_view content, mode_t mode);
 
 // Makes the names in a folder durable. An error is final: the caller cannot assume that a retry helped.

@@ -15,7 +15,8 @@ std::atomic<Format> current_format{Format::text};
 
 spdlog::logger& logger() {
   static const auto instance = [] {
-    auto made = std::make_shared<spdlog::logger>("citadel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made =
+        std::make_shared<spdlog::logger>("citadel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_level(spdlog::level::trace);
     made->flush_on(spdlog::level::trace);
     return made;
@@ -25,23 +26,38 @@ spdlog::logger& logger() {
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::debug: return spdlog::level::debug;
-    case Level::info: return spdlog::level::info;
-    case Level::warning: return spdlog::level::warn;
-    case Level::error: return spdlog::level::err;
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warning:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
 
-// JSON string escapes (RFC 8259 §7), which text lines use as well, so that no value can break a line or forge one.
+// JSON string escapes (RFC 8259 §7), which text lines use as well, so that no value can break a line or forge
+// one.
 void append_escaped(std::string& out, std::string_view text) {
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
@@ -63,8 +79,8 @@ void append_value(std::string& out, const Value& value, Format format) {
       [&](const auto& v) {
         using T = std::decay_t<decltype(v)>;
         if constexpr (std::is_same_v<T, std::string>) {
-          const bool bare = format == Format::text && !v.empty() &&
-                            v.find_first_of(" =\"\\\n\r\t") == std::string::npos;
+          const bool bare =
+              format == Format::text && !v.empty() && v.find_first_of(" =\"\\\n\r\t") == std::string::npos;
           if (bare) {
             append_escaped(out, v);
           } else {
@@ -83,10 +99,14 @@ void append_value(std::string& out, const Value& value, Format format) {
 
 std::string_view to_string(Level level) {
   switch (level) {
-    case Level::debug: return "debug";
-    case Level::info: return "info";
-    case Level::warning: return "warning";
-    case Level::error: return "error";
+    case Level::debug:
+      return "debug";
+    case Level::info:
+      return "info";
+    case Level::warning:
+      return "warning";
+    case Level::error:
+      return "error";
   }
   return "error";
 }
@@ -108,13 +128,16 @@ void configure(Level level, Format format) {
   current_level = level;
   current_format = format;
   if (format == Format::json) {
-    logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l",%v})", spdlog::pattern_time_type::utc);
+    logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l",%v})",
+                         spdlog::pattern_time_type::utc);
   } else {
     logger().set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
   }
 }
 
-bool enabled(Level level) { return level >= current_level.load(std::memory_order_relaxed); }
+bool enabled(Level level) {
+  return level >= current_level.load(std::memory_order_relaxed);
+}
 
 std::string render(Format format, std::string_view room, std::string_view message, Fields fields) {
   std::string out;

@@ -1,10 +1,10 @@
-// Log: structured lines to standard error, as text for people or JSON for machines. One level for the process,
-// changeable while it runs. Thread-safe; a call below the level costs one atomic load.
+// Log: structured lines to standard error, as text for people or JSON for machines. One level for the
+// process, changeable while it runs. Thread-safe; a call below the level costs one atomic load.
 //
 //   log::info("pool", "connection opened", {{"backend_pid", pid}, {"took_ms", ms}});
 //
-// `room` is the part of Citadel that speaks. Values are printed as they are, so a secret is passed as Secret, which
-// prints "***". Control characters are escaped in both forms: one event is one line.
+// `room` is the part of Citadel that speaks. Values are printed as they are, so a secret is passed as Secret,
+// which prints "***". Control characters are escaped in both forms: one event is one line.
 #pragma once
 #include <cstdint>
 #include <initializer_list>

@@ -1,5 +1,5 @@
-// Random: where chance comes from: injected, so that a run repeats from its seed. For jitter and sampling, never for
-// secrets: those come from fill_secret_random. Not thread-safe.
+// Random: where chance comes from: injected, so that a run repeats from its seed. For jitter and sampling,
+// never for secrets: those come from fill_secret_random. Not thread-safe.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,5 +1,6 @@
-// Secret: a string that cannot be printed by accident. fmt, spdlog and streams show "***"; only reveal() gives the
-// text, so a search for reveal() finds every place where a secret leaves. The memory is wiped on destruction.
+// Secret: a string that cannot be printed by accident. fmt, spdlog and streams show "***"; only reveal()
+// gives the text, so a search for reveal() finds every place where a secret leaves. The memory is wiped on
+// destruction.
 #pragma once
 #include <fmt/format.h>
 

@@ -11,9 +11,9 @@ namespace citadel {
 // "2026-11-25T00:41:07.123456Z", or "2026-11-25T00:41:07Z" when the fraction is zero.
 std::string format_time(WallTime time);
 
-// RFC 3339 §5.6: date, 'T' or 't' or one space, time with up to nine digits of fraction (truncated to microseconds),
-// then 'Z', 'z' or an offset. A leap second (:60) and dates outside 1970..9999 are refused. nullopt where the text is
-// anything else.
+// RFC 3339 §5.6: date, 'T' or 't' or one space, time with up to nine digits of fraction (truncated to
+// microseconds), then 'Z', 'z' or an offset. A leap second (:60) and dates outside 1970..9999 are refused.
+// nullopt where the text is anything else.
 std::optional<WallTime> parse_time(std::string_view text);
 
 }  // namespace citadel

@@ -39,7 +39,8 @@ std::optional<Uuid> parse_uuid(std::string_view text) {
   return id;
 }
 
-Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint16_t rand_a, std::uint64_t rand_b) {
+Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint16_t rand_a,
+                std::uint64_t rand_b) {
   const auto ms = static_cast<std::uint64_t>(time.time_since_epoch().count());
   Uuid id;
   for (std::size_t i = 0; i < 6; ++i) id.bytes[i] = static_cast<std::uint8_t>(ms >> (8 * (5 - i)));
@@ -51,8 +52,8 @@ Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint
 }
 
 Uuid new_uuid7(WallTime now, Random& random) {
-  return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(now), static_cast<std::uint16_t>(random.next()),
-                    random.next());
+  return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(now),
+                    static_cast<std::uint16_t>(random.next()), random.next());
 }
 
 }  // namespace citadel

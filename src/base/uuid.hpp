@@ -30,7 +30,8 @@ std::optional<Uuid> parse_uuid(std::string_view text);
 
 // A version 7 id from a time and 74 bits of the caller's: 12 for rand_a (low bits), 62 for rand_b (low bits).
 // Deterministic: an importer derives the same id from the same input again.
-Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint16_t rand_a, std::uint64_t rand_b);
+Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint16_t rand_a,
+                std::uint64_t rand_b);
 
 // A fresh random version 7 id at time `now`. Thread-safe where `random` is not shared.
 Uuid new_uuid7(WallTime now, Random& random);

@@ -1,0 +1,75 @@
+#include "app/config_rules.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace citadel::app {
+namespace {
+
+bool has_ca_where_needed(TlsMode tls, const std::filesystem::path& ca_file) {
+  return (tls != TlsMode::verify_ca && tls != TlsMode::verify_full) || !ca_file.empty();
+}
+
+bool has_host_where_set(const Config& config) {
+  if (!config.database_direct.host.empty()) return true;
+  const auto at = config.origins.lower_bound("database.direct.");
+  return at == config.origins.end() || !at->first.starts_with("database.direct.");
+}
+
+// clang-format off
+constexpr auto rules = std::to_array<Rule>({
+    {"pool.size_min", "pool.size_max", "must not be more than pool.size_max",
+     [](const Config& c) { return c.pool.size_min <= c.pool.size_max; }},
+    {"database.tls", "database.tls_ca_file", "verify_ca and verify_full need database.tls_ca_file",
+     [](const Config& c) { return has_ca_where_needed(c.database.tls, c.database.tls_ca_file); }},
+    {"database.direct.tls", "database.direct.tls_ca_file",
+     "verify_ca and verify_full need database.direct.tls_ca_file",
+     [](const Config& c) { return has_ca_where_needed(c.database_direct.tls, c.database_direct.tls_ca_file); }},
+    {"database.direct.host", "database.direct.port", "must be set where [database.direct] is",
+     has_host_where_set},
+    {"breaker.calls_min", "breaker.window_calls", "must not be more than breaker.window_calls, with window count",
+     [](const Config& c) {
+       return c.breaker.window != BreakerWindow::count || c.breaker.calls_min <= c.breaker.window_calls;
+     }},
+    {"breaker.open_initial", "breaker.open_ceiling", "must not be more than breaker.open_ceiling",
+     [](const Config& c) { return c.breaker.open_initial <= c.breaker.open_ceiling; }},
+    {"retry.delay_initial", "retry.delay_ceiling", "must not be more than retry.delay_ceiling",
+     [](const Config& c) { return c.retry.delay_initial <= c.retry.delay_ceiling; }},
+    {"journal.size_bytes_max", "journal.segment_bytes", "must be at least two times journal.segment_bytes",
+     [](const Config& c) { return c.journal.size_bytes_max / 2 >= c.journal.segment_bytes; }},
+    {"journal.reserve_bytes", "journal.size_bytes_max", "must be at most half of journal.size_bytes_max",
+     [](const Config& c) { return c.journal.reserve_bytes <= c.journal.size_bytes_max / 2; }},
+    {"journal.gather_bytes", "journal.segment_bytes", "must be at most half of journal.segment_bytes",
+     [](const Config& c) { return c.journal.gather_bytes <= c.journal.segment_bytes / 2; }},
+    {"journal.payload_bytes_max", "journal.segment_bytes", "must be at most half of journal.segment_bytes",
+     [](const Config& c) { return c.journal.payload_bytes_max <= c.journal.segment_bytes / 2; }},
+    {"drain.batch_bytes", "journal.payload_bytes_max", "must hold one record of journal.payload_bytes_max",
+     [](const Config& c) { return c.drain.batch_bytes >= c.journal.payload_bytes_max; }},
+    {"http.decoded_bytes_max", "http.body_bytes_max", "must not be less than http.body_bytes_max",
+     [](const Config& c) { return c.http.decoded_bytes_max >= c.http.body_bytes_max; }},
+    {"http.header_timeout", "http.request_timeout", "must not be more than http.request_timeout",
+     [](const Config& c) { return c.http.header_timeout <= c.http.request_timeout; }},
+    {"local.postgres_port", "local.pgpool_port", "must differ from local.pgpool_port",
+     [](const Config& c) { return c.local.postgres_port != c.local.pgpool_port; }},
+});
+// clang-format on
+
+}  // namespace
+
+std::span<const Rule> config_rules() {
+  return rules;
+}
+
+void check_rules(const Config& config, Problems& problems) {
+  for (const auto& rule : rules) {
+    if (rule.holds(config)) continue;
+    const auto origin = config.origins.contains(rule.key) ? rule.key : rule.other;
+    const auto dot = rule.key.rfind('.');
+    const auto* key = find_key(rule.key.substr(0, dot), rule.key.substr(dot + 1));
+    problems.add(origin_of(config, origin), fmt::format("{} = {}", rule.key, value_toml(*key, config)),
+                 rule.text);
+  }
+}
+
+}  // namespace citadel::app

@@ -1,0 +1,161 @@
+#include "app/config_value.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+namespace citadel::app {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::int64_t worth;
+};
+constexpr std::array<Unit, 6> duration_units{{{"us", 1},
+                                              {"ms", 1'000},
+                                              {"s", 1'000'000},
+                                              {"m", 60'000'000},
+                                              {"h", 3'600'000'000},
+                                              {"d", 86'400'000'000}}};
+constexpr std::array<Unit, 5> size_units{
+    {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", std::int64_t{1} << 40}}};
+
+std::optional<std::int64_t> parse_with_unit(std::string_view text, std::span<const Unit> units,
+                                            bool unit_needed) {
+  const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto number = parse_integer(text.substr(0, digits));
+  if (!number) return std::nullopt;
+  const auto name = text.substr(digits);
+  if (name.empty() && !unit_needed) return number;
+  for (const auto& unit : units) {
+    std::int64_t product = 0;
+    if (unit.name == name && !__builtin_mul_overflow(*number, unit.worth, &product)) return product;
+  }
+  return std::nullopt;
+}
+
+std::string format_with_unit(std::int64_t value, std::span<const Unit> units) {
+  for (std::size_t i = units.size(); i-- > 0;) {
+    if (value != 0 && value % units[i].worth == 0)
+      return fmt::format("{}{}", value / units[i].worth, units[i].name);
+  }
+  return fmt::format("{}{}", value, units.front().name);
+}
+
+}  // namespace
+
+std::optional<Duration> parse_duration(std::string_view text) {
+  const auto microseconds = parse_with_unit(text, duration_units, true);
+  if (!microseconds) return std::nullopt;
+  return Duration(*microseconds);
+}
+
+std::string format_duration(Duration duration) {
+  return duration == Duration::zero() ? "0s" : format_with_unit(duration.count(), duration_units);
+}
+
+std::optional<std::int64_t> parse_size(std::string_view text) {
+  return parse_with_unit(text, size_units, false);
+}
+
+std::string format_size(std::int64_t bytes) {
+  return format_with_unit(bytes, size_units);
+}
+
+std::optional<Endpoint> parse_endpoint(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto port = parse_integer(text.substr(colon + 1));
+  auto host = text.substr(0, colon);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (host.empty() || !port || *port < 0 || *port > 65535) return std::nullopt;
+  // Colons need brackets, or "::1" would be read as host ":" and port 1.
+  if (host.find_first_of("[]/ \t\r\n") != std::string_view::npos) return std::nullopt;
+  if (bracketed != (host.find(':') != std::string_view::npos)) return std::nullopt;
+  return Endpoint{std::string(host), static_cast<std::uint16_t>(*port)};
+}
+
+std::string format_endpoint(const Endpoint& endpoint) {
+  const bool brackets = endpoint.host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", brackets ? "[" : "", endpoint.host, brackets ? "]" : "", endpoint.port);
+}
+
+std::optional<std::int64_t> parse_integer(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string quote_toml(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+          out += fmt::format("\\u{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out + '"';
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  // Optimal string alignment: three rows of the table are enough.
+  std::vector<std::size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) last[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, replaced});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    std::swap(before, last);
+    std::swap(last, row);
+  }
+  return last[b.size()];
+}
+
+std::optional<std::string> nearest(std::string_view text, std::span<const std::string> candidates) {
+  constexpr std::size_t compared_length_max = 64;
+  if (text.size() > compared_length_max) return std::nullopt;
+  const std::string* best = nullptr;
+  std::size_t best_distance = std::max<std::size_t>(2, text.size() / 3) + 1;
+  for (const auto& candidate : candidates) {
+    // "warn" for "warning": an abbreviation is near, however long the rest is.
+    const bool is_abbreviated =
+        text.size() >= 3 && text.size() < candidate.size() && candidate.starts_with(text);
+    const auto distance = is_abbreviated ? 1 : edit_distance(text, candidate);
+    if (distance < best_distance && distance < candidate.size()) {
+      best = &candidate;
+      best_distance = distance;
+    }
+  }
+  if (!best) return std::nullopt;
+  return *best;
+}
+
+}  // namespace citadel::app

@@ -1,0 +1,258 @@
+#include "app/service.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/use_future.hpp>
+#include <future>
+
+#include "aio/gate.hpp"
+#include "aio/runtime.hpp"
+#include "aio/wait.hpp"
+#include "app/api.hpp"
+#include "app/settings.hpp"
+#include "base/log.hpp"
+#include "store/migrations.hpp"
+#include "telemetry/process.hpp"
+#include "usage/sink.hpp"
+
+namespace citadel::app {
+namespace {
+
+// How often the schema is looked at until it is as it should be, and old markers and sums are removed
+// afterwards.
+constexpr auto schema_interval = std::chrono::milliseconds(500);
+constexpr auto upkeep_interval = std::chrono::minutes(10);
+
+constexpr pg::Statement read_version{"schema version", "select max(version) from citadel.migration"};
+constexpr pg::Statement purge_markers{"purge commit markers", "select citadel.purge_commit_markers('1 day')"};
+constexpr pg::Statement prune_rollups{"prune rollups", "select usage.prune_rollups()"};
+
+SchemaState schema_of(const Result<pg::Rows>& rows) {
+  const int wanted = store::embedded_migrations().back().version;
+  if (!rows) {
+    const std::string_view state = rows.error().sqlstate;
+    // 42P01 undefined_table, 3F000 invalid_schema_name, 42501 no right on the schema that is not ours yet
+    if (state == "42P01" || state == "3F000" || state == "42501") {
+      return {true, false, "the database has not been migrated: run citadel migrate"};
+    }
+    return {false, false, {}};
+  }
+  const int found = (*rows)[0].get<std::optional<int>>(0).value_or(0);
+  if (found == wanted) return {true, true, {}};
+  const std::string_view advice =
+      found < wanted ? "run citadel migrate" : "it was migrated by a newer Citadel: install that version";
+  return {true, false,
+          fmt::format("the schema is at version {}, this binary needs {}: {}", found, wanted, advice)};
+}
+
+}  // namespace
+
+struct Service::Impl {
+  Config config;
+  Secret admin_key;
+  const Clock& clock = system_clock();
+  MonotonicTime started = clock.monotonic();
+  telemetry::Metrics metrics;
+  ServiceMetrics service_metrics{metrics};
+  telemetry::Registration process_metrics;
+  std::mutex reload_mutex;
+  UsageConfig usage;  // guarded by reload_mutex
+
+  aio::Runtime runtime;
+  std::unique_ptr<journal::Journal> journal;
+  std::unique_ptr<store::Database> database;
+  std::unique_ptr<drain::Drain> drain;
+  std::unique_ptr<aio::Gate> gate;  // on the data plane
+  std::unique_ptr<http::Server> server;
+  SchemaState schema;     // on the data plane
+  bool stopping = false;  // on the data plane
+  bool stopped = false;
+
+  Impl(Config c, Secret key)
+      : config(std::move(c)), admin_key(std::move(key)), usage(config.usage), runtime(thread_count(config)) {}
+
+  Executor data_plane() const { return runtime.executor(0); }
+
+  // Runs a coroutine on the data plane and waits for it, from the thread that starts and stops.
+  template <class T>
+  T wait(Task<T> task) {
+    return asio::co_spawn(data_plane(), std::move(task), asio::use_future).get();
+  }
+  template <class F>
+  auto on_data_plane(F f) {
+    return asio::post(data_plane(), asio::use_future([&] { return f(); })).get();
+  }
+
+  Result<void> start_parts(Deadline deadline);
+  Result<void> start_server();
+  Snapshot snapshot();
+  Task<> watch_schema();
+  Task<> keep_up();
+  Result<void> stop_parts(Deadline deadline);
+};
+
+Snapshot Service::Impl::snapshot() {
+  Snapshot out;
+  out.at = clock.wall();
+  out.uptime = clock.monotonic() - started;
+  out.database = database->status();
+  out.journal = journal->status();
+  out.drain = drain->status();
+  out.schema = schema;
+  out.stopping = stopping;
+  return out;
+}
+
+// Asks until the schema is right; then starts the drain, which could not write before.
+Task<> Service::Impl::watch_schema() {
+  for (;;) {
+    const auto deadline = Deadline::after(std::chrono::seconds(5), clock);
+    const auto found =
+        schema_of(co_await database->query(deadline, store::Intent::read_your_writes, read_version, {}));
+    if (found.known && !found.current && found.reason != schema.reason) {
+      log::warning("app", "the schema is not usable; records wait in the journal",
+                   {{"reason", found.reason}});
+    }
+    if (found.known) schema = found;
+    if (schema.current) break;
+    co_await aio::sleep_for(schema_interval);
+  }
+  log::info("app", "the database is ready",
+            {{"schema_version", store::embedded_migrations().back().version}});
+  drain->start();
+  co_await keep_up();
+}
+
+Task<> Service::Impl::keep_up() {
+  for (;;) {
+    for (const auto* statement : {&purge_markers, &prune_rollups}) {
+      const auto deadline = Deadline::after(std::chrono::seconds(60), clock);
+      auto done = co_await database->transact<bool>(
+          deadline, store::Intent::write, {.name = statement->name},
+          [statement, deadline](pg::Transaction& transaction) -> Task<Result<bool>> {
+            CITADEL_CO_TRY(co_await transaction.execute(*statement, {}, deadline));
+            co_return true;
+          });
+      if (!done) log::warning("app", "upkeep failed; it is tried again later", {{"error", done.error()}});
+    }
+    co_await aio::sleep_for(upkeep_interval);
+  }
+}
+
+Result<void> Service::Impl::start_parts(Deadline deadline) {
+  CITADEL_ASSIGN(journal, journal::Journal::open(journal_options(config), clock));
+  for (const auto& damage : journal->damage()) {
+    log::error("journal", "damage was found and quarantined",
+               {{"segment", damage.segment.string()},
+                {"offset", damage.offset},
+                {"reason", damage.reason},
+                {"frames_lost_at_least", damage.frames_lost_at_least}});
+  }
+  process_metrics = telemetry::register_process_metrics(metrics);
+  on_data_plane([&] {
+    database =
+        std::make_unique<store::Database>(data_plane(), database_options(config), clock, random_seed());
+    database->pool().on_acquired([this](double seconds) { service_metrics.on_acquired(seconds); });
+    database->breaker().on_transition([](auto from, auto to, std::string_view reason) {
+      log::warning("store", "the circuit breaker changed",
+                   {{"from", to_string(from)}, {"to", to_string(to)}, {"reason", reason}});
+    });
+    std::vector<std::unique_ptr<drain::Sink>> sinks;
+    sinks.push_back(std::make_unique<usage::UsageSink>(clock));
+    drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
+                                           clock, random_seed());
+    gate = std::make_unique<aio::Gate>(data_plane());
+    return 0;
+  });
+  const auto warm = wait(database->start(deadline.within(std::chrono::seconds(5))));
+  if (!warm) log::warning("app", "starting without the database", {{"error", warm.error()}});
+  on_data_plane([&] {
+    gate->spawn("schema", watch_schema());
+    return 0;
+  });
+  return start_server();
+}
+
+Result<void> Service::Impl::start_server() {
+  auto context = std::make_shared<ApiContext>(
+      ApiContext{*database, *journal, metrics, service_metrics, clock, config, [this] { return snapshot(); },
+                 [this]() -> const http::ServerStats& { return server->stats(); },
+                 [this] {
+                   const std::lock_guard lock(reload_mutex);
+                   return usage;
+                 }});
+  auto options = server_options(config);
+  options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
+  std::vector<Executor> executors;
+  for (std::size_t i = 0; i < runtime.size(); ++i) executors.push_back(runtime.executor(i));
+  server = std::make_unique<http::Server>(std::move(executors), std::move(options), make_router(context),
+                                          [this](std::string_view key) -> Result<std::string> {
+                                            if (admin_key.equals(key)) return "admin";
+                                            return fail(Code::unauthenticated, "this key is not valid");
+                                          });
+  if (auto started_server = server->start(); !started_server) {
+    server.reset();
+    return started_server;
+  }
+  return {};
+}
+
+Result<void> Service::Impl::stop_parts(Deadline deadline) {
+  if (std::exchange(stopped, true)) return {};
+  Result<void> first;
+  const auto keep = [&](Result<void> result) {
+    if (!result && first) first = std::move(result);
+  };
+  if (database) on_data_plane([&] { return stopping = true; });
+  if (server) keep(wait(server->stop(deadline)));
+  if (gate) keep(wait(gate->close(deadline.within(std::chrono::seconds(5)))));
+  // The pool needs a moment of its own behind the drain.
+  if (drain) keep(wait(drain->close(Deadline::at(deadline.when() - std::chrono::milliseconds(500)))));
+  if (database) keep(wait(database->close(Deadline::after(std::chrono::seconds(5), clock))));
+  on_data_plane([&] {
+    gate.reset();
+    drain.reset();
+    database.reset();
+    return 0;
+  });
+  server.reset();
+  journal.reset();
+  return first;
+}
+
+Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Service>> Service::start(Config config, Secret admin_key, Deadline deadline) {
+  std::unique_ptr<Service> service(
+      new Service(std::make_unique<Impl>(std::move(config), std::move(admin_key))));
+  CITADEL_TRY(service->impl_->start_parts(deadline));
+  return service;
+}
+
+Service::~Service() {
+  if (const auto stopped = stop(Deadline::after(std::chrono::seconds(5))); !stopped) {
+    log::warning("app", "stopped with something left", {{"error", stopped.error()}});
+  }
+}
+
+Result<void> Service::stop(Deadline deadline) {
+  return impl_->stop_parts(deadline);
+}
+
+void Service::reload(const Config& config) {
+  log::configure(config.log.level, config.log.format);
+  const std::lock_guard lock(impl_->reload_mutex);
+  impl_->usage = config.usage;
+}
+
+std::string Service::url() const {
+  const auto& host = impl_->config.http.listen.host;
+  const bool ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", ipv6 ? "[" + host + "]" : host, impl_->server->port());
+}
+
+std::string_view version() {
+  return "0.1.0";
+}
+
+}  // namespace citadel::app

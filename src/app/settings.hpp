@@ -1,0 +1,26 @@
+// From the configuration to the options of each room: the one place where the two are matched. Pure.
+#pragma once
+#include "app/config.hpp"
+#include "drain/drain.hpp"
+#include "http/server.hpp"
+#include "journal/journal.hpp"
+#include "pg/connection.hpp"
+#include "store/database.hpp"
+
+namespace citadel::app {
+
+pg::ConnectOptions connect_options(const Config& config);
+// Past Pgpool-II, as the daemon's role; nullopt where database.direct.host is empty.
+std::optional<pg::ConnectOptions> direct_options(const Config& config);
+// Past Pgpool-II, as the schemas' owner, for migrations; invalid_argument names the key that is missing.
+Result<pg::ConnectOptions> owner_options(const Config& config);
+
+store::Options database_options(const Config& config);
+journal::Options journal_options(const Config& config);
+drain::Options drain_options(const Config& config);
+http::ServerOptions server_options(const Config& config);
+
+// runtime.threads, or one for each core, at most 8.
+std::size_t thread_count(const Config& config);
+
+}  // namespace citadel::app

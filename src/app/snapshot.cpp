@@ -1,0 +1,144 @@
+#include "app/snapshot.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "base/time_text.hpp"
+
+namespace citadel::app {
+namespace {
+
+namespace json = boost::json;
+
+double seconds(Monotonic::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+Dependency journal_dependency(const journal::Status& journal) {
+  Dependency out{"journal", !journal.failed, true, {}};
+  if (journal.failed) {
+    out.reason = journal.failure + "; restart the daemon when the disk is well";
+  } else {
+    out.reason = fmt::format("{} records wait for the database", journal.undrained_records);
+  }
+  return out;
+}
+
+Dependency database_dependency(const store::Status& database) {
+  Dependency out{"database", false, false, {}};
+  const auto& pool = database.pool;
+  using resilience::BreakerState;
+  if (database.breaker.state == BreakerState::open || database.breaker.state == BreakerState::forced_open) {
+    out.reason = fmt::format("the circuit breaker is open: {}", database.breaker.reason);
+  } else if (pool.open == 0) {
+    out.reason = pool.last_open_error ? fmt::format("no session: {}", pool.last_open_error->message)
+                                      : std::string("no session has been opened yet");
+  } else {
+    out.ready = true;
+    out.reason = fmt::format("{} sessions open, {} busy", pool.open, pool.lent);
+  }
+  return out;
+}
+
+Dependency schema_dependency(const SchemaState& schema) {
+  return {"schema", schema.known && schema.current, false,
+          schema.known ? (schema.current ? std::string("as this version needs it") : schema.reason)
+                       : std::string("not known yet: the database has not answered")};
+}
+
+json::object pool_json(const pg::PoolStatus& pool) {
+  json::object out{{"open", pool.open},
+                   {"idle", pool.idle},
+                   {"lent", pool.lent},
+                   {"opening", pool.opening},
+                   {"recovering", pool.recovering},
+                   {"waiting", pool.waiting},
+                   {"limit", pool.limit},
+                   {"generation", pool.generation},
+                   {"paused", pool.paused},
+                   {"acquired_total", pool.acquired_total},
+                   {"refused_total", pool.refused_queue_total + pool.refused_time_total}};
+  if (pool.last_open_error) out["last_open_error"] = pool.last_open_error->message;
+  return out;
+}
+
+json::object journal_json(const journal::Status& journal) {
+  json::object out{{"producer", journal.producer.to_string()},
+                   {"epoch", journal.epoch},
+                   {"undrained_records", journal.undrained_records},
+                   {"undrained_bytes", journal.undrained_bytes},
+                   {"size_bytes", journal.size_bytes},
+                   {"segments", journal.segments},
+                   {"quarantined_segments", journal.quarantined_segments},
+                   {"appended_total", journal.appended_total},
+                   {"refused_full_total", journal.refused_full_total},
+                   {"sync_errors_total", journal.sync_errors_total},
+                   {"failed", journal.failed}};
+  if (journal.oldest_undrained) out["oldest_undrained"] = format_time(*journal.oldest_undrained);
+  if (journal.failed) out["failure"] = journal.failure;
+  return out;
+}
+
+json::object drain_json(const drain::Status& drain) {
+  json::object out{
+      {"stored_total", drain.stored_total},           {"repeated_total", drain.repeated_total},
+      {"conflicting_total", drain.conflicting_total}, {"undecodable_total", drain.undecodable_total},
+      {"dead_letter_total", drain.dead_letter_total}, {"batches_total", drain.batches_total},
+      {"failures_total", drain.failures_total}};
+  if (drain.last_success) out["last_success"] = format_time(*drain.last_success);
+  if (drain.last_error) out["last_error"] = drain.last_error->message;
+  return out;
+}
+
+json::object breaker_json(const resilience::BreakerStatus& breaker) {
+  return {{"state", to_string(breaker.state)},
+          {"reason", breaker.reason},
+          {"calls", breaker.calls},
+          {"failure_rate", breaker.failure_rate},
+          {"slow_call_rate", breaker.slow_call_rate},
+          {"retry_after_seconds", seconds(breaker.retry_after)}};
+}
+
+}  // namespace
+
+std::vector<Dependency> dependencies(const Snapshot& snapshot) {
+  std::vector<Dependency> out{journal_dependency(snapshot.journal), database_dependency(snapshot.database),
+                              schema_dependency(snapshot.schema)};
+  if (snapshot.stopping) out.push_back({"daemon", false, true, "is stopping"});
+  return out;
+}
+
+bool takes_requests(const std::vector<Dependency>& all) {
+  return std::ranges::all_of(all, [](const Dependency& d) { return d.ready || !d.required; });
+}
+
+std::string readiness_json(const std::vector<Dependency>& all) {
+  const bool every = std::ranges::all_of(all, &Dependency::ready);
+  json::array list;
+  for (const auto& d : all) {
+    list.push_back(
+        json::object{{"name", d.name}, {"ready", d.ready}, {"required", d.required}, {"reason", d.reason}});
+  }
+  const std::string_view status = every ? "ready" : (takes_requests(all) ? "degraded" : "not_ready");
+  return json::serialize(json::object{{"status", status}, {"dependencies", std::move(list)}});
+}
+
+std::string status_json(const Snapshot& snapshot, std::string_view version) {
+  const auto& db = snapshot.database;
+  return json::serialize(
+      json::object{{"version", version},
+                   {"time", format_time(snapshot.at)},
+                   {"uptime_seconds", seconds(snapshot.uptime)},
+                   {"readiness", json::parse(readiness_json(dependencies(snapshot)))},
+                   {"database", json::object{{"pool", pool_json(db.pool)},
+                                             {"breaker", breaker_json(db.breaker)},
+                                             {"transactions_total", db.transactions_total},
+                                             {"retries_total", db.retries_total},
+                                             {"commit_unknown_total", db.commit_unknown_total},
+                                             {"commit_resolved_total", db.commit_resolved_total}}},
+                   {"journal", journal_json(snapshot.journal)},
+                   {"drain", drain_json(snapshot.drain)}});
+}
+
+}  // namespace citadel::app

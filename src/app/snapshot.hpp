@@ -1,0 +1,65 @@
+// Snapshot: what the daemon knows of itself at one moment: the source of /readyz, /v1/status and /metrics.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "drain/drain.hpp"
+#include "http/server.hpp"
+#include "journal/journal.hpp"
+#include "store/database.hpp"
+#include "telemetry/metrics.hpp"
+
+namespace citadel::app {
+
+// Whether the database's schema is what this binary needs; found out once the database answers, and kept.
+struct SchemaState {
+  bool known = false;
+  bool current = false;
+  std::string reason;  // why not
+};
+
+struct Snapshot {
+  WallTime at;
+  Monotonic::duration uptime{};
+  store::Status database;
+  journal::Status journal;
+  drain::Status drain;
+  SchemaState schema;
+  bool stopping = false;
+};
+
+// One thing that the daemon depends on.
+struct Dependency {
+  std::string_view name;
+  bool ready = false;
+  bool required = false;  // without it the daemon takes no requests
+  std::string reason;     // a sentence, also where it is ready
+};
+
+// The journal is required: with it, records are taken whatever else is away. The database and its schema are not.
+std::vector<Dependency> dependencies(const Snapshot& snapshot);
+
+// {"status":"ready"|"degraded"|"not_ready","dependencies":[…]}
+std::string readiness_json(const std::vector<Dependency>& all);
+bool takes_requests(const std::vector<Dependency>& all);
+
+// The whole of it, for /v1/status and `citadel status`.
+std::string status_json(const Snapshot& snapshot, std::string_view version);
+
+// The daemon's own metrics. Handles are registered once; update() sets them from a snapshot. Thread-safe.
+class ServiceMetrics {
+ public:
+  explicit ServiceMetrics(telemetry::Metrics& metrics);
+  ~ServiceMetrics();
+  void update(const Snapshot& snapshot, const http::ServerStats& server);
+  void on_request(const http::RequestSummary& summary);
+  void on_acquired(double seconds);
+
+ private:
+  struct Handles;
+  std::unique_ptr<Handles> handles_;
+};
+
+}  // namespace citadel::app

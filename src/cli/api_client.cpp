@@ -1,0 +1,78 @@
+#include "cli/api_client.hpp"
+
+#include <fmt/format.h>
+
+#include "aio/run.hpp"
+#include "base/file.hpp"
+#include "json/parse.hpp"
+
+namespace citadel::cli {
+namespace {
+
+constexpr json::ParseLimits answer_limits{.depth_max = 64, .size_bytes_max = 64 << 20};
+
+Code code_of(int status) {
+  switch (status) {
+    case 400:
+    case 413: return Code::invalid_argument;
+    case 401: return Code::unauthenticated;
+    case 403: return Code::permission_denied;
+    case 404: return Code::not_found;
+    case 409: return Code::conflict;
+    case 503: return Code::unavailable;
+    case 504: return Code::deadline_exceeded;
+    case 507: return Code::storage_full;
+    default: return Code::internal;
+  }
+}
+
+}  // namespace
+
+Result<ApiClient> ApiClient::open(const Context& context) {
+  CITADEL_ASSIGN(auto options, http::parse_url(context.url));
+  auto key = read_secret_file(context.key_file);
+  if (!key) return std::unexpected(std::move(key).error().in("API key: --key-file or CITADEL_KEY_FILE"));
+  options.api_key = Secret(*std::move(key));
+  ApiClient client;
+  client.context_ = std::make_unique<boost::asio::io_context>(1);
+  client.client_ = std::make_unique<http::Client>(client.context_->get_executor(), std::move(options));
+  return client;
+}
+
+Result<http::ClientResponse> ApiClient::call(http::Method method, std::string target, std::string body,
+                                             Deadline deadline, std::vector<http::Parameter> headers) {
+  return aio::run(*context_,
+                  client_->request(method, std::move(target), std::move(headers), std::move(body), deadline));
+}
+
+Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline) {
+  CITADEL_ASSIGN(const auto response, call(http::Method::get, std::move(target), "", deadline));
+  if (response.status >= 400) return std::unexpected(error_of(response));
+  return json::parse(response.body, answer_limits);
+}
+
+Error error_of(const http::ClientResponse& response) {
+  std::string detail = fmt::format("the daemon answered with status {}", response.status);
+  const auto problem = json::parse(response.body, answer_limits);
+  if (problem && problem->is_object()) {
+    const auto* const found = problem->get_object().if_contains("detail");
+    if (found != nullptr && found->is_string()) detail = found->get_string();
+  }
+  return Error(code_of(response.status), std::move(detail));
+}
+
+std::string percent_encode(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                            c == '.' || c == '_' || c == '~';
+    if (unreserved) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    }
+  }
+  return out;
+}
+
+}  // namespace citadel::cli

@@ -1,0 +1,38 @@
+// The HTTP API for commands: one blocking call at a time, with the key and the URL of the global options.
+#pragma once
+#include <boost/asio/io_context.hpp>
+#include <boost/json/value.hpp>
+#include <memory>
+#include <string>
+
+#include "cli/context.hpp"
+#include "http/client.hpp"
+
+namespace citadel::cli {
+
+class ApiClient {
+ public:
+  // invalid_argument for a URL that is none; the key file's own error where it cannot be read.
+  static Result<ApiClient> open(const Context& context);
+
+  // The answer, whatever its status. unavailable where nobody listens.
+  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body, Deadline deadline,
+                                    std::vector<http::Parameter> headers = {});
+
+  // GET, and its JSON. A status of 400 and above is an Error with the problem's detail: 401 unauthenticated, 404
+  // not_found, 400 invalid_argument, 503 unavailable, else internal.
+  Result<boost::json::value> get(std::string target, Deadline deadline);
+
+ private:
+  ApiClient() = default;
+  std::unique_ptr<boost::asio::io_context> context_;
+  std::unique_ptr<http::Client> client_;
+};
+
+// What an answer with a status of 400 and above says.
+Error error_of(const http::ClientResponse& response);
+
+// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
+std::string percent_encode(std::string_view text);
+
+}  // namespace citadel::cli

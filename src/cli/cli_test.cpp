@@ -1,0 +1,206 @@
+// The program itself is run, with an environment of the test's own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/file.hpp"
+#include "cli/context.hpp"
+#include "cli/json_text.hpp"
+#include "cli/table.hpp"
+
+namespace citadel::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+struct Ended {
+  int code = -1;
+  std::string out, err;
+};
+
+class Program : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/citadel-cli-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string write(std::string_view name, std::string_view content) const {
+    EXPECT_TRUE(write_file_durably(folder_ / name, content, 0600));
+    return (folder_ / name).string();
+  }
+
+  // `out_file` empty: standard output is kept.
+  Ended run(std::vector<std::string> arguments, std::vector<std::string> environment = {},
+            std::string out_file = {}) const {
+    arguments.insert(arguments.begin(), "citadel");
+    const auto out = out_file.empty() ? (folder_ / "out").string() : out_file,
+               err = (folder_ / "err").string();
+    const auto pid = ::fork();
+    if (pid == 0) {
+      if (!::freopen(out.c_str(), "w", stdout) || !::freopen(err.c_str(), "w", stderr)) ::_exit(99);
+      const auto pointers = [](std::vector<std::string>& texts) {
+        std::vector<char*> list;
+        for (auto& text : texts) list.push_back(text.data());
+        list.push_back(nullptr);
+        return list;
+      };
+      ::execve(CITADEL_BINARY, pointers(arguments).data(), pointers(environment).data());
+      ::_exit(99);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    Ended result{WIFEXITED(status) ? WEXITSTATUS(status) : -1, {}, read(err)};
+    if (out_file.empty()) result.out = read(out);
+    return result;
+  }
+
+  std::filesystem::path folder_;
+
+ private:
+  static std::string read(const std::string& file) { return read_file(file, 1 << 20).value_or("unreadable"); }
+};
+
+TEST_F(Program, VersionNamesVersionCompilerAndLibraries) {
+  const auto plain = run({"version"});
+  EXPECT_EQ(plain.code, exit_good);
+  EXPECT_THAT(plain.out, AllOf(StartsWith("citadel 0."), HasSubstr("with Clang "), HasSubstr("OpenSSL 3."),
+                               HasSubstr("libpq 1"), HasSubstr("fmt "), HasSubstr("spdlog 1."),
+                               HasSubstr("toml++ 3."), HasSubstr("CLI11 2."), Not(HasSubstr(" \n"))));
+  EXPECT_THAT(run({"version", "--json"}).out,
+              AllOf(StartsWith("{\"version\":\"0."), HasSubstr("\"compiler\":\"Clang ")));
+  EXPECT_EQ(run({"--json", "version"}).out, run({"version", "--json"}).out);
+}
+
+TEST_F(Program, WrongUseIsExitCodeTwoAndSaidOnStandardError) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{},
+                                                                     {"nonsense"},
+                                                                     {"version", "--nonsense"},
+                                                                     {"config"},
+                                                                     {"config", "nonsense"},
+                                                                     {"config", "check", "--config"}}) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, exit_wrong_use) << testing::PrintToString(arguments);
+    EXPECT_THAT(result.out, IsEmpty()) << testing::PrintToString(arguments);
+    EXPECT_THAT(result.err, Not(IsEmpty())) << testing::PrintToString(arguments);
+  }
+}
+
+TEST_F(Program, HelpIsGood) {
+  const auto help = run({"--help"});
+  EXPECT_EQ(help.code, exit_good);
+  EXPECT_THAT(help.out,
+              AllOf(HasSubstr("config"), HasSubstr("version"), HasSubstr("--url"), HasSubstr("--key-file")));
+  EXPECT_EQ(run({"config", "check", "--help"}).code, exit_good);
+}
+
+TEST_F(Program, ConfigCheckPrintsOkAndTheEffectiveValues) {
+  const auto file = write("citadel.toml", "[pool]\nsize_max = 42\n");
+  const auto good = run({"config", "check", "--config", file}, {"CITADEL_LOG_LEVEL=debug"});
+  EXPECT_EQ(good.code, exit_good) << good.err;
+  EXPECT_THAT(good.out, StartsWith("# OK"));
+  EXPECT_THAT(good.out, testing::ContainsRegex("size_max += 42 +# .*citadel.toml:2:12"));
+  EXPECT_THAT(good.out, testing::ContainsRegex("level += \"debug\" +# environment CITADEL_LOG_LEVEL"));
+  EXPECT_EQ(run({"config", "check", "--config", file, "--json"}).out, "{\"good\":true,\"faults\":[]}\n");
+  EXPECT_EQ(run({"config", "check"}).code, exit_good);
+}
+
+TEST_F(Program, ConfigCheckFailsWithEveryFault) {
+  const auto file = write("citadel.toml", "[pool]\nsize_max = 5000\nsise_min = 1\n");
+  const auto bad = run({"config", "check", "--config", file});
+  EXPECT_EQ(bad.code, exit_check_failed);
+  EXPECT_THAT(bad.out, IsEmpty());
+  EXPECT_THAT(bad.err, AllOf(HasSubstr(file + ":2:12: pool.size_max = 5000"),
+                             HasSubstr(file + ":3:1: pool.sise_min")));
+  const auto json = run({"config", "check", "--config", file, "--json"});
+  EXPECT_EQ(json.code, exit_check_failed);
+  EXPECT_THAT(json.out, AllOf(StartsWith("{\"good\":false,\"faults\":[\""), HasSubstr("\",\"")));
+  EXPECT_EQ(run({"config", "show", "--config", file}).code, exit_check_failed);
+  EXPECT_EQ(run({"config", "check"}, {"CITADEL_POOL_SIZE_MAX=0"}).code, exit_check_failed);
+}
+
+TEST_F(Program, AConfigurationFileThatIsMissingIsWrongUse) {
+  const auto missing = run({"config", "check", "--config", (folder_ / "no.toml").string()});
+  EXPECT_EQ(missing.code, exit_wrong_use);
+  EXPECT_THAT(missing.err, HasSubstr("no.toml"));
+}
+
+TEST_F(Program, ConfigShowIsAFileThatConfigCheckAccepts) {
+  const auto shown = run({"config", "show"});
+  EXPECT_EQ(shown.code, exit_good);
+  EXPECT_EQ(run({"config", "check", "--config", write("shown.toml", shown.out)}).code, exit_good);
+}
+
+TEST_F(Program, ConfigDocsIsTheDocumentationFile) {
+  EXPECT_EQ(run({"config", "docs"}).out,
+            read_file(CITADEL_SOURCE_FOLDER "/docs/configuration.md", 1 << 20).value_or(""));
+}
+
+TEST_F(Program, OutputThatCannotBeWrittenIsAFailure) {
+  const auto full = run({"config", "docs"}, {}, "/dev/full");
+  EXPECT_EQ(full.code, exit_check_failed);
+  EXPECT_THAT(full.err, HasSubstr("standard output"));
+}
+
+TEST(ContextReport, ExitCodesFitTheError) {
+  std::ostringstream err;
+  Context context;
+  context.err = &err;
+  EXPECT_EQ(context.report(Error(Code::unavailable, "no daemon")), exit_unreachable);
+  EXPECT_EQ(context.report(Error(Code::connection_lost, "gone")), exit_unreachable);
+  EXPECT_EQ(context.report(Error(Code::deadline_exceeded, "late")), exit_unreachable);
+  EXPECT_EQ(context.report(Error(Code::invalid_argument, "bad")), exit_wrong_use);
+  EXPECT_EQ(context.report(Error(Code::conflict, "no")), exit_check_failed);
+  EXPECT_THAT(err.str(), StartsWith("citadel: unavailable: no daemon\n"));
+}
+
+TEST(Table, AlignsColumnsByCharactersAndNumbersRight) {
+  Table table({{"model"}, {"tokens", Align::right}, {"note"}});
+  table.add({"mixtral", "1,204", "a"});
+  table.add({"möwe", "7", ""});
+  EXPECT_EQ(table.render(),
+            "model    tokens  note\n"
+            "-------  ------  ----\n"
+            "mixtral   1,204  a\n"
+            "möwe          7\n");
+}
+
+TEST(Table, ACellCannotBreakTheLineOrCommandTheTerminal) {
+  Table table({{"name"}});
+  table.add({"a\nb\x1b[2J"});
+  EXPECT_THAT(table.render(), HasSubstr("a?b?[2J\n"));
+}
+
+TEST(TableDeathTest, ARowHasAsManyCellsAsColumns) {
+  Table table({{"a"}, {"b"}});
+  EXPECT_DEATH(table.add({"1"}), "as many cells as columns");
+}
+
+TEST(FormatCount, GroupsThousands) {
+  EXPECT_EQ(format_count(0), "0");
+  EXPECT_EQ(format_count(999), "999");
+  EXPECT_EQ(format_count(1000), "1,000");
+  EXPECT_EQ(format_count(-1234567), "-1,234,567");
+  EXPECT_EQ(format_count(-123), "-123");
+}
+
+TEST(JsonText, EscapesQuotesAndControlCharacters) {
+  EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
+  EXPECT_EQ(json_lines("a\nb"), "[\"a\",\"b\"]");
+  EXPECT_EQ(json_lines(""), "[]");
+}
+
+}  // namespace
+}  // namespace citadel::cli

@@ -1,0 +1,46 @@
+// Context: what every command gets: the global options, where to print, and the exit code that it leaves
+// behind.
+//
+// A command is one file, src/cli/NAME_command.cpp, that declares itself in commands.hpp and defines
+//   void add_NAME_command(CLI::App& app, Context& context);
+// which adds a subcommand whose callback sets `context.exit_code` to what its run function returns. CLI11 is
+// a heavy header: only these files and app.cpp include it.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace citadel::cli {
+
+enum ExitCode : int {
+  exit_good = 0,
+  exit_check_failed = 1,  // a check failed, or the work could not be done
+  exit_wrong_use = 2,     // the command line is wrong
+  exit_unreachable = 3,   // the daemon or the database cannot be reached
+};
+
+struct Context {
+  std::string url = "http://127.0.0.1:8480";  // --url, CITADEL_URL
+  std::filesystem::path key_file;        // --key-file, CITADEL_KEY_FILE; default: where `citadel up` puts it
+  bool json = false;                     // --json: one JSON value on `out`, nothing else
+  std::vector<std::string> environment;  // "NAME=value"
+
+  std::ostream* out = nullptr;  // results
+  std::ostream* err = nullptr;  // errors and progress, for people
+
+  int exit_code = exit_good;
+
+  // Prints "citadel: …" on err and gives the exit code that fits the error: exit_unreachable for what cannot
+  // be reached (unavailable, connection_lost, deadline_exceeded), exit_wrong_use for invalid_argument, else
+  // exit_check_failed.
+  int report(const Error& error) const;
+};
+
+// Parses the command line and runs the command it names. Prints help and faults of use itself.
+int run_command_line(int argc, const char* const* argv, Context& context);
+
+}  // namespace citadel::cli

@@ -1,0 +1,26 @@
+// The program `citadel`.
+#include <exception>
+#include <iostream>
+
+#include "app/config.hpp"
+#include "cli/context.hpp"
+
+int main(int argc, char** argv) {
+  citadel::cli::Context context;
+  context.environment = citadel::app::process_environment();
+  context.out = &std::cout;
+  context.err = &std::cerr;
+  try {
+    const int code = citadel::cli::run_command_line(argc, argv, context);
+    // A full disk or a closed pipe behind standard output is a failure, though the work itself went well.
+    std::cout.flush();
+    if (!std::cout && code == citadel::cli::exit_good) {
+      std::cerr << "citadel: standard output cannot be written\n";
+      return citadel::cli::exit_check_failed;
+    }
+    return code;
+  } catch (const std::exception& error) {
+    std::cerr << "citadel: a bug: " << error.what() << '\n';
+    return citadel::cli::exit_check_failed;
+  }
+}

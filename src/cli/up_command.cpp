@@ -1,0 +1,131 @@
+// citadel up: everything on one machine: a private PostgreSQL, a private Pgpool-II, and the daemon.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "app/admin_key.hpp"
+#include "cli/commands.hpp"
+#include "cli/daemon.hpp"
+#include "cli/migrate.hpp"
+#include "local/local.hpp"
+
+namespace citadel::cli {
+namespace {
+
+struct UpOptions {
+  std::string file, data, http;
+  std::uint16_t pgpool_port = 0, postgres_port = 0;
+};
+
+// Options are the strongest source: they stand in for environment variables of the same meaning.
+app::ConfigSources sources_of(const Context& context, const UpOptions& options) {
+  app::ConfigSources sources{{}, context.environment, true};
+  if (!options.file.empty()) sources.file = options.file;
+  const auto set = [&](std::string_view name, const std::string& value) {
+    if (value.empty()) return;
+    std::erase_if(sources.environment, [&](const std::string& line) { return line.starts_with(fmt::format("{}=", name)); });
+    sources.environment.push_back(fmt::format("{}={}", name, value));
+  };
+  set("CITADEL_LOCAL_DATA", options.data);
+  set("CITADEL_HTTP_LISTEN", options.http);
+  if (options.pgpool_port != 0) set("CITADEL_LOCAL_PGPOOL_PORT", std::to_string(options.pgpool_port));
+  if (options.postgres_port != 0) set("CITADEL_LOCAL_POSTGRES_PORT", std::to_string(options.postgres_port));
+  return sources;
+}
+
+local::LocalOptions local_options(const app::Config& config) {
+  local::LocalOptions out;
+  out.data = config.local.data;
+  out.postgres_port = static_cast<std::uint16_t>(config.local.postgres_port);
+  out.pgpool_port = static_cast<std::uint16_t>(config.local.pgpool_port);
+  // The configured default names root's choice; without root the servers run as whoever started us.
+  out.user = ::geteuid() == 0 ? config.local.user : std::string();
+  out.pgpool_children = static_cast<unsigned>(config.pool.size_max + config.pool.size_max / 5);
+  return out;
+}
+
+// Points the daemon at the private servers.
+void use_local(app::Config& config, const local::LocalServers& servers) {
+  const auto pooled = servers.pooled();
+  const auto direct = servers.direct();
+  config.database.host = pooled.host;
+  config.database.port = pooled.port;
+  config.database.name = pooled.database;
+  config.database.user = local::app_role;
+  config.database.route = app::Route::pgpool;
+  config.database.tls = app::TlsMode::disable;
+  config.database.password_file = {servers.password_file(local::app_role), servers.app_password()};
+  config.database_direct.host = direct.host;
+  config.database_direct.port = direct.port;
+  config.database_direct.tls = app::TlsMode::disable;
+  config.owner.user = local::owner_role;
+  config.owner.password_file = {servers.password_file(local::owner_role), servers.owner_password()};
+}
+
+void print_welcome(const Context& context, const app::Config& config, const std::string& url) {
+  *context.err << fmt::format(
+      "\nCitadel is ready.\n"
+      "  URL        {0}\n"
+      "  Admin key  {1}\n"
+      "  Data       {2}\n\n"
+      "Try, in another terminal:\n"
+      "  build/release/bin/citadel status --url {0} --key-file {1}\n"
+      "  build/release/bin/citadel verify --url {0} --key-file {1}\n"
+      "  curl -H \"Authorization: Bearer $(cat {1})\" {0}/v1/status\n\n"
+      "Ctrl-C ends it; the data stays.\n",
+      url, config.admin.key_file.string(), config.local.data.string());
+}
+
+int serve_on(const Context& context, app::Config& config, const app::ConfigSources& sources,
+             local::LocalServers& servers) {
+  use_local(config, servers);
+  const auto applied = migrate_now(config, Deadline::after(std::chrono::seconds(120)), [&](std::string_view name) {
+    *context.err << "applying migration " << name << '\n';
+  });
+  if (!applied) return context.report(applied.error());
+  const auto key = app::load_or_make_admin_key(config.admin.key_file);
+  if (!key) return context.report(key.error());
+  auto service = app::Service::start(config, key->key, Deadline::after(std::chrono::seconds(60)));
+  if (!service) return context.report(service.error());
+  print_welcome(context, config, (*service)->url());
+  *context.out << "ready " << (*service)->url() << std::endl;
+  wait_for_end([&] {
+    reload_service(**service, config, sources);
+    use_local(config, servers);
+  });
+  *context.err << "stopping: requests, then the journal, then Pgpool-II and PostgreSQL\n";
+  return stop_service(context, **service, config.runtime.stop_timeout);
+}
+
+int run_up(const Context& context, const UpOptions& options) {
+  prepare_daemon();
+  const auto sources = sources_of(context, options);
+  auto config = app::load_config(sources);
+  if (!config) return context.report(config.error());
+  log::configure(config->log.level, config->log.format);
+  auto servers = local::LocalServers::start(local_options(*config), Deadline::after(std::chrono::seconds(120)),
+                                            [&](std::string_view step) { *context.err << step << std::endl; });
+  if (!servers) return context.report(servers.error());
+  const int code = serve_on(context, *config, sources, **servers);
+  const auto stopped = (*servers)->stop(Deadline::after(std::chrono::seconds(30)));
+  if (!stopped) return context.report(stopped.error());
+  if (code == exit_good) *context.err << "stopped; the data stays in " << config->local.data.string() << '\n';
+  return code;
+}
+
+}  // namespace
+
+void add_up_command(CLI::App& app, Context& context) {
+  auto* const up = app.add_subcommand("up", "Start a private PostgreSQL, a private Pgpool-II and the daemon");
+  const auto options = std::make_shared<UpOptions>();
+  up->add_option("--config", options->file, "The configuration file");
+  up->add_option("--data", options->data, "The data folder");
+  up->add_option("--http", options->http, "Where the daemon listens, HOST:PORT");
+  up->add_option("--pgpool-port", options->pgpool_port, "Pgpool-II's port");
+  up->add_option("--postgres-port", options->postgres_port, "PostgreSQL's port");
+  up->callback([&context, options] { context.exit_code = run_up(context, *options); });
+}
+
+}  // namespace citadel::cli

@@ -1,0 +1,326 @@
+#include "drain/drain.hpp"
+
+#include <boost/asio/thread_pool.hpp>
+#include <map>
+
+#include "aio/gate.hpp"
+#include "aio/wait.hpp"
+#include "base/crash_point.hpp"
+#include "base/log.hpp"
+#include "resilience/backoff.hpp"
+
+namespace citadel::drain {
+namespace {
+
+// Inserts the watermark where it is not there, locks it, and reads it: one round trip. The lock waits for an
+// earlier attempt of ours whose COMMIT is still under way, so what it returns is final.
+constexpr pg::Statement lock_watermark{
+    "drain watermark lock",
+    "insert into citadel.watermark (producer, epoch, sequence) values ($1, $2, 0) "
+    "on conflict (producer, epoch) do update set sequence = citadel.watermark.sequence returning sequence"};
+constexpr pg::Statement move_watermark{
+    "drain watermark move",
+    "update citadel.watermark set sequence = $3, updated_at = now() where producer = $1 and epoch = $2"};
+constexpr pg::Statement set_aside{"drain dead letter",
+                                  "insert into citadel.dead_letter (producer, epoch, sequence, kind, "
+                                  "payload, reason) values ($1, $2, $3, $4, $5, $6) "
+                                  "on conflict do nothing"};
+
+// PostgreSQL refused the content itself: data exception (22) or integrity constraint (23), but not a repeated
+// key, which a concurrent writer may cause and which the next attempt sees.
+bool refuses_content(const Error& error) {
+  const std::string_view state = error.sqlstate;
+  return (state.starts_with("22") || state.starts_with("23")) && state != "23505";
+}
+
+struct Batch {
+  std::vector<journal::Frame> frames;  // one epoch
+  journal::Position last() const { return frames.back().position; }
+};
+
+}  // namespace
+
+struct Drain::Impl {
+  store::Database& database;
+  journal::Journal& journal;
+  std::map<journal::Kind, std::unique_ptr<Sink>> sinks;
+  Options options;
+  const Clock& clock;
+  SeededRandom random;
+  aio::Gate gate;
+  asio::thread_pool files{1};
+  std::shared_ptr<asio::steady_timer> wake;
+  Status status;
+  std::size_t rows_now;  // the batch's size; halved while a record that is refused is looked for
+  bool kicked = false;
+  bool closing = false;
+  Uuid producer;
+
+  Impl(store::Database& d, journal::Journal& j, Options o, const Clock& c, std::uint64_t seed)
+      : database(d),
+        journal(j),
+        options(o),
+        clock(c),
+        random(seed),
+        gate(d.executor()),
+        wake(std::make_shared<asio::steady_timer>(d.executor())),
+        rows_now(o.batch_rows),
+        producer(j.status().producer) {
+    status.drained = j.status().cursor;
+  }
+
+  // Runs blocking file I/O off the data plane.
+  template <class F>
+  Task<std::invoke_result_t<F>> on_files(F f) {
+    co_return co_await aio::run_on(Executor(files.get_executor()), call(std::move(f)));
+  }
+  template <class F>
+  static Task<std::invoke_result_t<F>> call(F f) {
+    co_return f();
+  }
+
+  Task<> loop();
+  Task<> pause_until_work();
+  Task<Result<bool>> drain_one();
+  Task<Result<SinkOutcome>> write_all(pg::Transaction& transaction, std::span<const journal::Frame> frames,
+                                      Deadline deadline);
+  Task<Result<void>> write_batch(const Batch& batch, Deadline deadline);
+  Task<Result<void>> write_dead_letter(const journal::Frame& frame, const Error& reason, Deadline deadline);
+  Task<Result<void>> handle_failure(const Batch& batch, Error error, Deadline deadline);
+  void note(const SinkOutcome& outcome);
+};
+
+Drain::Drain(store::Database& database, journal::Journal& journal, std::vector<std::unique_ptr<Sink>> sinks,
+             Options options, const Clock& clock, std::uint64_t seed)
+    : impl_(std::make_unique<Impl>(database, journal, options, clock, seed)) {
+  for (auto& sink : sinks) {
+    const auto kind = sink->kind();
+    impl_->sinks[kind] = std::move(sink);
+  }
+}
+
+Drain::~Drain() = default;
+
+void Drain::start() {
+  impl_->journal.on_durable(
+      [wake = std::weak_ptr(impl_->wake), impl = impl_.get(), executor = impl_->database.executor()] {
+        // The writer's thread may outrun close(): the timer tells whether the drain is still there.
+        asio::post(executor, [wake, impl] {
+          if (const auto alive = wake.lock(); alive && !impl->kicked) {
+            impl->kicked = true;
+            alive->cancel();
+          }
+        });
+      });
+  impl_->gate.spawn("drain", impl_->loop());
+}
+
+void Drain::kick() {
+  asio::post(impl_->database.executor(), [wake = std::weak_ptr(impl_->wake), impl = impl_.get()] {
+    if (const auto alive = wake.lock()) {
+      impl->kicked = true;
+      alive->cancel();
+    }
+  });
+}
+
+Status Drain::status() const {
+  return impl_->status;
+}
+
+Task<Result<void>> Drain::close(Deadline deadline) {
+  impl_->closing = true;
+  impl_->wake->cancel();
+  const auto drained = co_await impl_->gate.drain(deadline);
+  CITADEL_CO_TRY(co_await impl_->gate.close(Deadline::after(std::chrono::seconds(5), impl_->clock)));
+  impl_->journal.on_durable({});
+  impl_->wake.reset();
+  impl_->files.join();
+  if (!drained) {
+    co_return fail(
+        Code::deadline_exceeded,
+        fmt::format("{} records are not in the database yet; they stay in the journal for the next start",
+                    impl_->journal.status().undrained_records));
+  }
+  co_return Result<void>();
+}
+
+// While records wait: batch after batch. The first batch after a pause waits `interval` for company.
+Task<> Drain::Impl::loop() {
+  resilience::Backoff backoff({.initial = options.backoff_initial, .ceiling = options.backoff_ceiling},
+                              random);
+  for (;;) {
+    auto more = co_await drain_one();
+    if (more && *more) {
+      backoff.reset();
+      continue;
+    }
+    if (more) {
+      backoff.reset();
+      if (closing) co_return;
+      co_await pause_until_work();
+      continue;
+    }
+    ++status.failures_total;
+    if (!status.last_error)
+      log::warning("drain", "the database does not take records; the journal keeps them",
+                   {{"error", more.error()}});
+    status.last_error = more.error();
+    if (closing && more.error().code == Code::unavailable) co_return;
+    wake->expires_after(backoff.next());
+    co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none)
+      co_return;
+  }
+}
+
+Task<> Drain::Impl::pause_until_work() {
+  if (!kicked && !closing) {
+    wake->expires_at(MonotonicTime::max());
+    co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  kicked = false;
+  if (!closing) {
+    wake->expires_after(options.interval);
+    co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+// One batch. True: there may be more. False: all is drained.
+Task<Result<bool>> Drain::Impl::drain_one() {
+  Batch batch;
+  CITADEL_CO_ASSIGN(batch.frames, co_await on_files([this] {
+                      return journal.read(status.drained, rows_now, options.batch_bytes);
+                    }));
+  if (batch.frames.empty()) co_return false;
+  const auto epoch = batch.frames.front().position.epoch;
+  std::erase_if(batch.frames, [&](const journal::Frame& frame) { return frame.position.epoch != epoch; });
+
+  const auto begun = clock.monotonic();
+  const auto deadline = Deadline::at(begun + options.batch_timeout);
+  auto written = co_await write_batch(batch, deadline);
+  if (!written) {
+    auto handled = co_await handle_failure(batch, std::move(written).error(), deadline);
+    if (!handled) co_return std::unexpected(std::move(handled).error());
+    if (rows_now < batch.frames.size()) co_return true;  // again, with fewer
+  }
+  crash_point(CrashPoint::drain_after_commit);
+  const auto last = batch.last();
+  CITADEL_CO_TRY(co_await on_files([this, last] { return journal.advance(last); }));
+  crash_point(CrashPoint::drain_after_advance);
+  status.drained = last;
+  status.last_success = clock.wall();
+  status.batch_seconds_total += std::chrono::duration<double>(clock.monotonic() - begun).count();
+  ++status.batches_total;
+  rows_now = std::min(options.batch_rows, rows_now * 2);
+  if (status.last_error) {
+    log::info("drain", "the database takes records again",
+              {{"undrained", journal.status().undrained_records}});
+    status.last_error.reset();
+  }
+  co_return true;
+}
+
+Task<Result<void>> Drain::Impl::write_batch(const Batch& batch, Deadline deadline) {
+  for (auto& [kind, sink] : sinks) {
+    CITADEL_CO_TRY(co_await sink->prepare(database, batch.frames, deadline));
+  }
+  crash_point(CrashPoint::drain_before_transaction);
+  auto outcome = co_await database.transact<SinkOutcome>(
+      deadline, store::Intent::write,
+      {.name = "drain", .attempts_max = 1, .commit_check = store::CommitCheck::by_caller},
+      [&](pg::Transaction& transaction) { return write_all(transaction, batch.frames, deadline); });
+  if (!outcome) co_return std::unexpected(std::move(outcome).error());
+  note(*outcome);
+  co_return Result<void>();
+}
+
+Task<Result<SinkOutcome>> Drain::Impl::write_all(pg::Transaction& transaction,
+                                                 std::span<const journal::Frame> frames, Deadline deadline) {
+  const auto epoch = static_cast<std::int64_t>(frames.front().position.epoch);
+  CITADEL_CO_ASSIGN(const auto rows,
+                    co_await transaction.execute(lock_watermark, pg::Params(producer, epoch), deadline));
+  const auto seen = static_cast<std::uint64_t>(rows[0].get<std::int64_t>(0));
+  SinkOutcome total;
+  while (!frames.empty() && frames.front().position.sequence <= seen) {
+    ++status.replayed_total;
+    frames = frames.subspan(1);
+  }
+  if (frames.empty()) co_return total;
+
+  for (const auto& frame : frames) {
+    if (sinks.contains(frame.kind)) continue;
+    co_return fail(Code::unsupported,
+                   fmt::format("the journal holds a record of kind {}, which this version does not "
+                               "know; it was written by a newer Citadel: start that version",
+                               static_cast<int>(frame.kind)));
+  }
+  // Nearly always one kind, so that no frame is copied.
+  std::map<journal::Kind, std::vector<journal::Frame>> by_kind;
+  const bool one_kind =
+      std::ranges::all_of(frames, [&](const auto& f) { return f.kind == frames.front().kind; });
+  if (!one_kind) {
+    for (const auto& frame : frames) by_kind[frame.kind].push_back(frame);
+  }
+  const Origin origin{producer, frames.front().position.epoch};
+  for (auto& [kind, sink] : sinks) {
+    const auto part = one_kind ? (kind == frames.front().kind ? frames : std::span<const journal::Frame>())
+                               : std::span<const journal::Frame>(by_kind[kind]);
+    if (part.empty()) continue;
+    CITADEL_CO_ASSIGN(const auto outcome, co_await sink->write(transaction, origin, part, deadline));
+    total.stored += outcome.stored;
+    total.repeated += outcome.repeated;
+    total.conflicting += outcome.conflicting;
+    total.undecodable += outcome.undecodable;
+  }
+  crash_point(CrashPoint::drain_before_watermark);
+  const auto last = static_cast<std::int64_t>(frames.back().position.sequence);
+  CITADEL_CO_TRY(co_await transaction.execute(move_watermark, pg::Params(producer, epoch, last), deadline));
+  crash_point(CrashPoint::drain_before_commit);
+  co_return total;
+}
+
+Task<Result<void>> Drain::Impl::handle_failure(const Batch& batch, Error error, Deadline deadline) {
+  if (!refuses_content(error)) co_return std::unexpected(std::move(error));
+  if (batch.frames.size() > 1) {
+    rows_now = std::max<std::size_t>(1, batch.frames.size() / 2);
+    co_return Result<void>();
+  }
+  co_return co_await write_dead_letter(batch.frames.front(), error, deadline);
+}
+
+Task<Result<void>> Drain::Impl::write_dead_letter(const journal::Frame& frame, const Error& reason,
+                                                  Deadline deadline) {
+  const auto epoch = static_cast<std::int64_t>(frame.position.epoch);
+  const auto sequence = static_cast<std::int64_t>(frame.position.sequence);
+  auto done = co_await database.transact<bool>(
+      deadline, store::Intent::write,
+      {.name = "drain dead letter", .commit_check = store::CommitCheck::by_caller},
+      [&](pg::Transaction& transaction) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await transaction.execute(lock_watermark, pg::Params(producer, epoch), deadline));
+        const pg::Params letter(producer, epoch, sequence, frame.id, static_cast<std::int16_t>(frame.kind),
+                                as_bytes(frame.payload), reason.to_string());
+        CITADEL_CO_TRY(co_await transaction.execute(set_aside, letter, deadline));
+        CITADEL_CO_TRY(
+            co_await transaction.execute(move_watermark, pg::Params(producer, epoch, sequence), deadline));
+        co_return true;
+      });
+  if (!done) co_return std::unexpected(std::move(done).error());
+  ++status.dead_letter_total;
+  log::error("drain", "PostgreSQL refuses a record; it is kept in citadel.dead_letter",
+             {{"epoch", epoch}, {"sequence", sequence}, {"id", frame.id}, {"error", reason}});
+  co_return Result<void>();
+}
+
+void Drain::Impl::note(const SinkOutcome& outcome) {
+  status.stored_total += outcome.stored;
+  status.repeated_total += outcome.repeated;
+  status.conflicting_total += outcome.conflicting;
+  status.undecodable_total += outcome.undecodable;
+  if (outcome.conflicting + outcome.undecodable > 0) {
+    log::warning("drain", "records were set aside",
+                 {{"conflicting", outcome.conflicting}, {"undecodable", outcome.undecodable}});
+  }
+}
+
+}  // namespace citadel::drain

@@ -1,0 +1,70 @@
+#include "http/gzip.hpp"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/check.hpp"
+
+namespace citadel::http {
+namespace {
+
+constexpr int gzip_window_bits = 15 + 16;  // the largest window, gzip wrapper only
+constexpr std::size_t step_bytes = 64 * 1024;
+
+Bytef* bytes(const char* from) {
+  return reinterpret_cast<Bytef*>(const_cast<char*>(from));
+}
+
+}  // namespace
+
+Result<std::string> gunzip(std::string_view compressed, std::size_t size_bytes_max) {
+  z_stream stream{};
+  CITADEL_CHECK(inflateInit2(&stream, gzip_window_bits) == Z_OK, "zlib has no memory");
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> owner(&stream, inflateEnd);
+  stream.next_in = bytes(compressed.data());
+  stream.avail_in = static_cast<uInt>(compressed.size());
+  std::string out;
+  for (;;) {
+    const std::size_t before = out.size();
+    // One byte beyond the limit shows that there is more.
+    out.resize(std::min(before + step_bytes, size_bytes_max + 1));
+    stream.next_out = bytes(out.data() + before);
+    stream.avail_out = static_cast<uInt>(out.size() - before);
+    const int status = inflate(&stream, Z_NO_FLUSH);
+    out.resize(out.size() - stream.avail_out);
+    if (out.size() > size_bytes_max) {
+      return fail(Code::overloaded,
+                  fmt::format("the body is larger than {} bytes after gunzip", size_bytes_max));
+    }
+    if (status == Z_STREAM_END) {
+      if (stream.avail_in == 0) return out;
+      inflateReset(&stream);
+    } else if (status == Z_BUF_ERROR || (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0)) {
+      return fail(Code::invalid_argument, "the gzip body is cut off");
+    } else if (status != Z_OK) {
+      return fail(Code::invalid_argument,
+                  fmt::format("the body is not gzip: {}", stream.msg ? stream.msg : "unknown reason"));
+    }
+  }
+}
+
+std::string gzip(std::string_view text) {
+  z_stream stream{};
+  CITADEL_CHECK(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, gzip_window_bits, 8,
+                             Z_DEFAULT_STRATEGY) == Z_OK,
+                "zlib has no memory");
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> owner(&stream, deflateEnd);
+  std::string out(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = bytes(text.data());
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = bytes(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  CITADEL_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END, "deflateBound was too small");
+  out.resize(stream.total_out);
+  return out;
+}
+
+}  // namespace citadel::http

@@ -1,0 +1,145 @@
+// For the tests of http: a server on loopback over two threads, and a blocking socket that sends any bytes.
+#pragma once
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+
+#include "aio/run.hpp"
+#include "aio/runtime.hpp"
+#include "aio/wait.hpp"
+#include "base/file.hpp"
+#include "http/client.hpp"
+#include "http/server.hpp"
+
+namespace citadel::http {
+
+using namespace std::chrono_literals;
+
+inline Authenticator test_authenticator() {
+  return [](std::string_view key) -> Result<std::string> {
+    if (key == "right") return std::string("tester");
+    return fail(Code::unauthenticated, "this key is not known");
+  };
+}
+
+// Runs a server from construction to destruction, where it must stop in order.
+class TestServer {
+ public:
+  explicit TestServer(Router router, ServerOptions options = {}, std::size_t threads = 2)
+      : runtime_(threads) {
+    options.listen = "127.0.0.1:0";
+    std::vector<Executor> executors;
+    for (std::size_t i = 0; i < runtime_.size(); ++i) executors.push_back(runtime_.executor(i));
+    server_ =
+        std::make_unique<Server>(executors, std::move(options), std::move(router), test_authenticator());
+    const auto started = server_->start();
+    EXPECT_TRUE(started) << started.error().to_string();
+  }
+  ~TestServer() {
+    if (!stopped_) EXPECT_TRUE(stop(10s));
+  }
+  Result<void> stop(Monotonic::duration time) {
+    stopped_ = true;
+    return aio::run(context_, server_->stop(Deadline::after(time)));
+  }
+  Server& server() { return *server_; }
+  const ServerStats& stats() { return server_->stats(); }
+  std::uint16_t port() const { return server_->port(); }
+  asio::io_context& context() { return context_; }
+  Client client(std::string key = "right") {
+    return Client(context_.get_executor(),
+                  {.host = "127.0.0.1", .port = port(), .api_key = Secret(std::move(key))});
+  }
+  ClientResponse request(Client& client, ClientRequest request) {
+    auto response = aio::run(context_, client.request(std::move(request), Deadline::after(20s)));
+    EXPECT_TRUE(response) << response.error().to_string();
+    return response ? std::move(*response) : ClientResponse{};
+  }
+  ClientResponse request(ClientRequest wanted) {
+    auto one = client();
+    return request(one, std::move(wanted));
+  }
+
+ private:
+  aio::Runtime runtime_;
+  asio::io_context context_;
+  std::unique_ptr<Server> server_;
+  bool stopped_ = false;
+};
+
+// Blocking, with 20 seconds for each read: longer is a hang, and ends as one.
+class RawSocket {
+ public:
+  explicit RawSocket(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval limit{20, 0};
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  }
+  bool connected() const { return connected_; }
+  int fd() const { return fd_.get(); }
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const auto sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+  void finish_sending() { ::shutdown(fd_.get(), SHUT_WR); }
+  void close() { fd_.reset(); }
+  // All until the peer closes; "HANG" at the end where it does not.
+  std::string read_all() {
+    std::string all;
+    char buffer[65536];
+    for (;;) {
+      const auto size = ::recv(fd_.get(), buffer, sizeof buffer, 0);
+      if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return all + "HANG";
+      if (size <= 0) return all;
+      all.append(buffer, static_cast<std::size_t>(size));
+    }
+  }
+  // Until `text` has come or the connection ends.
+  std::string read_until(std::string_view text) {
+    std::string all;
+    char c;
+    while (!all.ends_with(text) && ::recv(fd_.get(), &c, 1, 0) == 1) all += c;
+    return all;
+  }
+
+ private:
+  UniqueFd fd_;
+  bool connected_ = false;
+};
+
+inline std::string exchange(std::uint16_t port, std::string_view bytes) {
+  RawSocket socket(port);
+  socket.send(bytes);
+  return socket.read_all();
+}
+
+// "200" of "HTTP/1.1 200 OK…"; "" where the connection closed without an answer.
+inline std::string status_of(std::string_view answer) {
+  return std::string(answer.starts_with("HTTP/1.1 ") ? answer.substr(9, 3) : answer);
+}
+
+// Waits for what another thread brings about.
+template <class Condition>
+bool eventually(Condition condition) {
+  for (const auto end = Deadline::after(20s); !end.expired();) {
+    if (condition()) return true;
+    ::usleep(1000);
+  }
+  return false;
+}
+
+}  // namespace citadel::http

@@ -1,0 +1,29 @@
+// Limits: how much of everything one connection may use. A request beyond one is answered with the status
+// named here, and the connection closes.
+#pragma once
+#include <chrono>
+#include <cstddef>
+
+#include "base/clock.hpp"
+
+namespace citadel::http {
+
+struct Limits {
+  std::size_t target_bytes_max = 8 * 1024;   // 414
+  std::size_t header_bytes_max = 16 * 1024;  // request line and fields together: 431
+  std::size_t header_count_max = 100;        // 431
+  std::size_t query_parameters_max = 64;     // 400
+  // A chunk's size line with its extensions, and the trailer: 400.
+  std::size_t chunk_header_bytes_max = 1024;
+  // Answers of pipelined requests that wait to be written together.
+  std::size_t answer_bytes_batched_max = 64 * 1024;
+
+  Monotonic::duration header_time = std::chrono::seconds(10);  // from a request's first byte: 408
+  Monotonic::duration body_time = std::chrono::seconds(30);    // the whole body: 408
+  Monotonic::duration idle_time = std::chrono::seconds(60);    // between requests: closed without an answer
+  Monotonic::duration write_time = std::chrono::seconds(30);   // one answer: closed
+  // After an answer that closes, what the client still sends is read and dropped, so that it sees the answer.
+  Monotonic::duration linger_time = std::chrono::seconds(1);
+};
+
+}  // namespace citadel::http

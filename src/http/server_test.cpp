@@ -1,0 +1,599 @@
+// The server and the client over real loopback sockets.
+#include "http/server.hpp"
+
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "http/gzip.hpp"
+#include "http/http_testing.hpp"
+#include "http/problem.hpp"
+
+namespace citadel::http {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr RouteOptions open_route{.auth = Auth::none, .body_bytes_max = 1000};
+
+Router echo_router() {
+  Router router;
+  router.add(Method::get, "/hello", open_route,
+             [](Request&) -> Task<Response> { co_return Response::text(200, "hi"); });
+  router.add(Method::post, "/echo", open_route, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, std::move(request.body));
+  });
+  router.add(Method::get, "/item/{id}", open_route, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, std::string(request.path_parameter("id")) + "|" +
+                                      std::string(request.query("q").value_or("none")));
+  });
+  router.add(Method::get, "/who", {}, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, request.principal + " " + request.remote + " " + request.traceparent);
+  });
+  router.add(Method::get, "/throws", open_route, [](Request&) -> Task<Response> {
+    throw std::runtime_error("inner secret");
+    co_return Response{};
+  });
+  router.add(Method::get, "/slow", {.auth = Auth::none, .deadline = 20ms}, [](Request&) -> Task<Response> {
+    co_await aio::sleep_for(1h);
+    co_return Response{};
+  });
+  router.add(Method::get, "/deadline", {.auth = Auth::none, .deadline = 20ms},
+             [](Request& request) -> Task<Response> {
+               co_await aio::sleep_until(request.deadline.when());
+               co_return problem_response(request, Error(Code::deadline_exceeded, "I noticed"));
+             });
+  return router;
+}
+
+std::string post(std::string_view body, std::string_view headers = "") {
+  return "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         std::string(headers) + "\r\n" + std::string(body);
+}
+const std::string get_hello = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
+const std::string get_and_close = "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+std::size_t count(std::string_view text, std::string_view piece) {
+  std::size_t found = 0;
+  for (auto at = text.find(piece); at != std::string_view::npos; at = text.find(piece, at + 1)) ++found;
+  return found;
+}
+
+std::size_t open_descriptors() {
+  std::size_t found = 0;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (::readdir(folder)) ++found;
+  ::closedir(folder);
+  return found;
+}
+
+TEST(HttpServer, AnswersAndKeepsAlive) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  for (int i = 0; i < 3; ++i) {
+    const auto response = server.request(client, {Method::get, "/item/a%20b?q=x+y", {}, ""});
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(response.body, "a b|x y");
+    EXPECT_EQ(response.headers.get("Content-Type"), "text/plain; charset=utf-8");
+    EXPECT_EQ(response.headers.get("X-Request-Id").size(), 36u);
+    EXPECT_THAT(std::string(response.headers.get("Date")), testing::EndsWith(" GMT"));
+  }
+  EXPECT_EQ(server.stats().connections_accepted, 1u);
+  EXPECT_EQ(server.stats().requests, 3u);
+}
+
+TEST(HttpServer, RoutesWrongPathsMethodsAndQueries) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  const auto missing = server.request(client, {Method::get, "/missing", {}, ""});
+  EXPECT_EQ(missing.status, 404);
+  EXPECT_EQ(missing.headers.get("Content-Type"), "application/problem+json");
+  EXPECT_THAT(missing.body, HasSubstr("\"instance\":\"" + std::string(missing.headers.get("X-Request-Id"))));
+  const auto wrong = server.request(client, {Method::put, "/hello", {}, ""});
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(wrong.headers.get("Allow"), "GET, HEAD, OPTIONS");
+  const auto options = server.request(client, {Method::options, "/hello", {}, ""});
+  EXPECT_EQ(options.status, 204);
+  EXPECT_EQ(options.headers.get("Allow"), "GET, HEAD, OPTIONS");
+  EXPECT_EQ(server.request(client, {Method::options, "*", {}, ""}).status, 204);
+  const auto head = server.request(client, {Method::head, "/hello", {}, ""});
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head.headers.get("Content-Length"), "2");
+  EXPECT_EQ(head.body, "");
+  EXPECT_EQ(server.request(client, {Method::get, "/item/x?a=1&a=2", {}, ""}).status, 400);
+  EXPECT_EQ(server.request(client, {Method::get, "/item/%ff", {}, ""}).status, 400);
+  EXPECT_EQ(server.stats().connections_accepted, 1u) << "these answers keep the connection";
+}
+
+TEST(HttpServer, ChecksTheKey) {
+  TestServer server(echo_router());
+  auto anonymous = server.client("");
+  const auto without = server.request(anonymous, {Method::get, "/who", {}, ""});
+  EXPECT_EQ(without.status, 401);
+  EXPECT_THAT(std::string(without.headers.get("WWW-Authenticate")), HasSubstr("Bearer"));
+  EXPECT_EQ(server.request(anonymous, {Method::get, "/who", {{"Authorization", "Basic right"}}, ""}).status,
+            401);
+  EXPECT_EQ(server.request(anonymous, {Method::get, "/who", {{"Authorization", "Bearer "}}, ""}).status, 401);
+  EXPECT_EQ(server.request(anonymous, {Method::get, "/who", {{"X-Api-Key", "wrong"}}, ""}).status, 401);
+  EXPECT_EQ(server.request(anonymous, {Method::get, "/who", {{"X-Api-Key", "right"}}, ""}).status, 200);
+  EXPECT_EQ(server.request(anonymous, {Method::get, "/who", {{"authorization", "bearer right"}}, ""}).status,
+            200);
+  const std::string trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const auto right = server.request({Method::get, "/who", {{"traceparent", trace}}, ""});
+  EXPECT_EQ(right.body, "tester 127.0.0.1 " + trace);
+}
+
+TEST(HttpServer, TakesOrMakesRequestIds) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  const auto taken = server.request(client, {Method::get, "/hello", {{"X-Request-Id", "mine-1"}}, ""});
+  EXPECT_EQ(taken.headers.get("X-Request-Id"), "mine-1");
+  const auto made = server.request(client, {Method::get, "/hello", {{"X-Request-Id", "not \"mine\""}}, ""});
+  EXPECT_EQ(made.headers.get("X-Request-Id").size(), 36u);
+}
+
+TEST(HttpServer, AThrowingHandlerIs500AndSaysNothing) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  const auto response = server.request(client, {Method::get, "/throws", {}, ""});
+  EXPECT_EQ(response.status, 500);
+  EXPECT_THAT(response.body, Not(HasSubstr("secret")));
+  EXPECT_EQ(server.request(client, {Method::get, "/hello", {}, ""}).status, 200);
+}
+
+TEST(HttpServer, AHandlerBeyondItsDeadlineIs504) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  EXPECT_THAT(server.request(client, {Method::get, "/deadline", {}, ""}).body, HasSubstr("I noticed"));
+  const auto response = server.request(client, {Method::get, "/slow", {}, ""});
+  EXPECT_EQ(response.status, 504);
+  EXPECT_EQ(server.stats().timeouts, 1u);
+  EXPECT_EQ(server.request(client, {Method::get, "/hello", {}, ""}).status, 200);
+}
+
+TEST(HttpServer, PipelinesInOrder) {
+  TestServer server(echo_router());
+  std::string bytes;
+  for (int i = 0; i < 100; ++i) {
+    bytes += i % 3 == 0 ? post("body " + std::to_string(i))
+                        : "GET /item/" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\n\r\n";
+  }
+  const auto answers = exchange(server.port(), bytes + get_and_close);
+  EXPECT_EQ(count(answers, "HTTP/1.1 200 OK"), 101u);
+  std::size_t at = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto next =
+        answers.find(i % 3 == 0 ? "body " + std::to_string(i) : "\n" + std::to_string(i) + "|none", at);
+    ASSERT_NE(next, std::string::npos) << i;
+    at = next;
+  }
+}
+
+TEST(HttpServer, ClientPipelines) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  std::vector<ClientRequest> requests;
+  for (int i = 0; i < 50; ++i) requests.push_back({Method::post, "/echo", {}, std::to_string(i)});
+  requests.push_back({Method::head, "/hello", {}, ""});
+  const auto responses = aio::run(server.context(), client.pipeline(requests, Deadline::after(20s)));
+  ASSERT_TRUE(responses) << responses.error().to_string();
+  ASSERT_EQ(responses->size(), 51u);
+  for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ((*responses)[i].body, std::to_string(i));
+  const auto tally = aio::run(
+      server.context(), client.pipeline_raw(get_hello + get_hello + "GET /no HTTP/1.1\r\nHost: h\r\n\r\n", 3,
+                                            Deadline::after(20s)));
+  ASSERT_TRUE(tally);
+  EXPECT_EQ(tally->by_class[1], 2u);
+  EXPECT_EQ(tally->by_class[3], 1u);
+}
+
+TEST(HttpServer, AnswersThatWaitTogetherAreBoundedAndWhole) {
+  Router router;
+  router.add(Method::get, "/big", {.auth = Auth::none, .waits = RouteOptions::Waits::no},
+             [](Request&) -> Task<Response> { co_return Response::text(200, std::string(100'000, 'x')); });
+  TestServer server(std::move(router));
+  std::string bytes;
+  for (int i = 0; i < 200; ++i) bytes += "GET /big HTTP/1.1\r\nHost: h\r\n\r\n";
+  bytes += "GET /end HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+  const auto answers = exchange(server.port(), bytes);
+  EXPECT_EQ(count(answers, "HTTP/1.1 200 OK"), 200u);
+  EXPECT_GT(answers.size(), 20'000'000u);
+  EXPECT_EQ(count(answers, "HTTP/1.1 404"), 1u);
+}
+
+TEST(HttpServer, SpeaksHttp10) {
+  TestServer server(echo_router());
+  const auto once = exchange(server.port(), "GET /hello HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(once, HasSubstr("Connection: close"));
+  EXPECT_THAT(once, testing::EndsWith("hi"));
+  const auto kept = exchange(
+      server.port(), "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /hello HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(count(kept, "Connection: keep-alive"), 1u);
+  EXPECT_EQ(count(kept, "Connection: close"), 1u);
+}
+
+TEST(HttpServer, Expect100IsAnsweredBeforeTheBody) {
+  TestServer server(echo_router());
+  RawSocket socket(server.port());
+  socket.send(
+      "POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\nExpect: "
+      "100-continue\r\n\r\n");
+  EXPECT_EQ(socket.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  socket.send("body");
+  EXPECT_THAT(socket.read_all(), testing::EndsWith("body"));
+  EXPECT_EQ(status_of(exchange(
+                server.port(),
+                "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4000\r\nExpect: 100-continue\r\n\r\n")),
+            "413");
+}
+
+TEST(HttpServer, MalformedIsRefusedAndCloses) {
+  TestServer server(echo_router());
+  const std::pair<const char*, std::string> cases[] = {
+      {"400", "GET /hello HTTP/1.1\r\n\r\n"},
+      {"400", std::string("\0\0\0\0", 4)},
+      {"400", "GET /hello HTTP/1.1\nHost: h\n\n"},
+      {"400",
+       "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"400", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n"},
+      {"505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
+      {"501", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"},
+      {"415", post("x", "Content-Encoding: br\r\nConnection: close\r\n")},
+      {"400", post("not gzip", "Content-Encoding: gzip\r\nConnection: close\r\n")},
+  };
+  for (const auto& [expected, bytes] : cases) {
+    const auto answer = exchange(server.port(), bytes);
+    EXPECT_EQ(status_of(answer), expected) << bytes;
+    EXPECT_THAT(answer, HasSubstr("Connection: close")) << bytes;
+    EXPECT_THAT(answer, HasSubstr("application/problem+json")) << bytes;
+    EXPECT_EQ(count(answer, "HTTP/1.1"), 1u) << bytes;
+  }
+}
+
+TEST(HttpServer, EachSizeLimitRefuses) {
+  ServerOptions options;
+  options.limits.target_bytes_max = 100;
+  options.limits.header_bytes_max = 1000;
+  options.limits.header_count_max = 10;
+  options.limits.query_parameters_max = 2;
+  TestServer server(echo_router(), options);
+  const auto status = [&](std::string_view bytes) { return status_of(exchange(server.port(), bytes)); };
+  EXPECT_EQ(status("GET /" + std::string(200, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n"), "414");
+  EXPECT_EQ(status("GET / HTTP/1.1\r\nX: " + std::string(2000, 'a')), "431");
+  std::string many = "GET / HTTP/1.1\r\nHost: h\r\n";
+  for (int i = 0; i < 10; ++i) many += "A: b\r\n";
+  EXPECT_EQ(status(many + "\r\n"), "431");
+  EXPECT_EQ(status("GET /item/x?a=1&b=2&c=3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "400");
+  EXPECT_EQ(status(post(std::string(1000, 'b'), "Connection: close\r\n")), "200");
+  EXPECT_EQ(status(post(std::string(1001, 'b'))), "413");
+  std::string chunks = "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (int i = 0; i < 11; ++i) chunks += "64\r\n" + std::string(100, 'c') + "\r\n";
+  EXPECT_EQ(status(chunks + "0\r\n\r\n"), "413");
+}
+
+TEST(HttpServer, A413IsReadableWhileTheClientStillSends) {
+  TestServer server(echo_router());
+  RawSocket socket(server.port());
+  // More than the socket buffers hold: without lingering the answer would be lost in a reset.
+  std::thread sender([&] { socket.send(post(std::string(8'000'000, 'b'))); });
+  EXPECT_EQ(status_of(socket.read_all()), "413");
+  sender.join();
+}
+
+TEST(HttpServer, GunzipsBodiesWithinTheLimit) {
+  TestServer server(echo_router());
+  auto client = server.client();
+  const std::vector<Parameter> gzipped{{"Content-Encoding", "gzip"}};
+  EXPECT_EQ(server.request(client, {Method::post, "/echo", gzipped, gzip("a") + gzip("b")}).body, "ab");
+  EXPECT_EQ(server.request(client, {Method::post, "/echo", gzipped, gzip(std::string(1000, 'a'))}).status,
+            200);
+  const auto bomb = server.request(client, {Method::post, "/echo", gzipped, gzip(std::string(100'000, 'a'))});
+  EXPECT_EQ(bomb.status, 413);
+  EXPECT_THAT(bomb.body, HasSubstr("\"limit\":1000"));
+  EXPECT_EQ(server.request(client, {Method::post, "/echo", gzipped, gzip("abc").substr(0, 12)}).status, 400);
+}
+
+TEST(HttpServer, SlowClientsAreCutOff) {
+  ServerOptions options;
+  options.limits.header_time = options.limits.body_time = options.limits.idle_time = 60ms;
+  TestServer server(echo_router(), options);
+  EXPECT_EQ(exchange(server.port(), ""), "") << "idle: closed without an answer";
+  EXPECT_EQ(status_of(exchange(server.port(), "GET /hel")), "408");
+  EXPECT_EQ(
+      status_of(exchange(server.port(), "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")),
+      "408");
+  EXPECT_EQ(server.stats().timeouts, 2u);
+  // Bytes that trickle in do not move the limit.
+  RawSocket socket(server.port());
+  std::atomic<bool> ended = false;
+  std::thread trickle([&] {
+    socket.send("GET /hello HTTP/1.1\r\nX: ");
+    while (!ended && socket.send("a")) ::usleep(5000);
+  });
+  EXPECT_EQ(status_of(socket.read_until("\r\n\r\n")), "408");
+  ended = true;
+  trickle.join();
+  const auto kept = exchange(server.port(), get_hello);
+  EXPECT_EQ(count(kept, "HTTP/1.1 200"), 1u);
+  EXPECT_THAT(kept, Not(HasSubstr("408"))) << "idle after an answer: closed silently";
+}
+
+TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
+  ServerOptions options;
+  options.limits.write_time = 60ms;
+  Router router;
+  router.add(Method::get, "/big", open_route,
+             [](Request&) -> Task<Response> { co_return Response::text(200, std::string(20'000'000, 'x')); });
+  TestServer server(std::move(router), options);
+  RawSocket socket(server.port());
+  socket.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(
+      eventually([&] { return server.stats().connections_open == 0 && server.stats().timeouts == 1; }));
+}
+
+TEST(HttpServer, RequestsPerConnectionAreLimited) {
+  ServerOptions options;
+  options.requests_per_connection_max = 2;
+  TestServer server(echo_router(), options);
+  const auto answers = exchange(server.port(), get_hello + get_hello + get_hello);
+  EXPECT_EQ(count(answers, "HTTP/1.1 200"), 2u);
+  EXPECT_EQ(count(answers, "Connection: close"), 1u);
+}
+
+TEST(HttpServer, ConnectionStormIsShed) {
+  const auto before = open_descriptors();
+  {
+    ServerOptions options;
+    options.connections_max = 50;
+    TestServer server(echo_router(), options);
+    std::vector<std::unique_ptr<RawSocket>> sockets;
+    for (int i = 0; i < 50; ++i) {
+      sockets.push_back(std::make_unique<RawSocket>(server.port()));
+      ASSERT_TRUE(sockets.back()->connected());
+    }
+    ASSERT_TRUE(eventually([&] { return server.stats().connections_open == 50; }));
+    for (int i = 0; i < 2000; ++i) {
+      RawSocket extra(server.port());
+      ASSERT_TRUE(extra.connected()) << i;
+      if (i % 100 == 0) {
+        const auto answer = extra.read_all();
+        EXPECT_EQ(status_of(answer), "503");
+        const auto body = answer.substr(answer.find("\r\n\r\n") + 4);
+        EXPECT_THAT(answer, HasSubstr("Content-Length: " + std::to_string(body.size()) + "\r\n"));
+      }
+    }
+    EXPECT_TRUE(eventually([&] { return server.stats().connections_refused == 2000; }));
+    sockets[0]->send(get_and_close);
+    EXPECT_EQ(status_of(sockets[0]->read_all()), "200");
+    sockets.clear();
+    EXPECT_TRUE(eventually([&] { return server.stats().connections_open == 0; }));
+    EXPECT_EQ(server.request({Method::get, "/hello", {}, ""}).status, 200);
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(HttpServer, AClientThatLeavesInMidRequestIsForgotten) {
+  TestServer server(echo_router());
+  for (const auto* bytes :
+       {"G", "GET /hello HTTP/1.1\r\nHo", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab"}) {
+    RawSocket socket(server.port());
+    socket.send(bytes);
+  }
+  RawSocket reset(server.port());
+  const linger abort_on_close{1, 0};
+  ::setsockopt(reset.fd(), SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof abort_on_close);
+  reset.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+  reset.close();
+  EXPECT_TRUE(eventually(
+      [&] { return server.stats().connections_accepted == 4 && server.stats().connections_open == 0; }));
+  EXPECT_EQ(server.stats().requests, 0u);
+}
+
+// A handler that waits until the test lets it go.
+struct Gated {
+  std::atomic<bool> entered = false;
+  std::atomic<bool> released = false;
+  Router router() {
+    Router router;
+    router.add(Method::get, "/wait", {.auth = Auth::none, .deadline = 60s},
+               [this](Request&) -> Task<Response> {
+                 entered = true;
+                 while (!released) co_await aio::sleep_for(1ms);
+                 co_return Response::text(200, "finished");
+               });
+    return router;
+  }
+};
+
+TEST(HttpServer, StopFinishesRequestsUnderWayAndClosesIdleOnes) {
+  Gated gated;
+  TestServer server(gated.router());
+  RawSocket idle(server.port());
+  RawSocket busy(server.port());
+  busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(eventually([&] { return gated.entered && server.stats().connections_open == 2; }));
+  std::thread stopper([&] { EXPECT_TRUE(server.stop(20s)); });
+  EXPECT_EQ(idle.read_all(), "");
+  EXPECT_FALSE(RawSocket(server.port()).connected());
+  gated.released = true;
+  const auto answer = busy.read_all();
+  EXPECT_THAT(answer, HasSubstr("finished"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close"));
+  stopper.join();
+}
+
+TEST(HttpServer, StopCutsOffWhatDoesNotEnd) {
+  Gated gated;
+  TestServer server(gated.router());
+  RawSocket busy(server.port());
+  busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(eventually([&] { return gated.entered.load(); }));
+  const auto stopped = server.stop(50ms);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, Code::deadline_exceeded);
+  EXPECT_EQ(busy.read_all(), "");
+}
+
+TEST(HttpServer, ReportsEachRequestByPattern) {
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  ServerOptions options;
+  options.on_request = [&](const RequestSummary& summary) {
+    const std::lock_guard lock(mutex);
+    seen.push_back(std::string(to_string(summary.method)) + " " + std::string(summary.route) + " " +
+                   std::to_string(summary.status) + " " + std::to_string(summary.request_bytes));
+  };
+  TestServer server(echo_router(), options);
+  auto client = server.client();
+  server.request(client, {Method::get, "/item/7", {}, ""});
+  server.request(client, {Method::post, "/echo", {}, "abc"});
+  server.request(client, {Method::get, "/no", {}, ""});
+  exchange(server.port(), "nonsense\r\n\r\n");
+  const std::lock_guard lock(mutex);
+  EXPECT_THAT(seen,
+              testing::ElementsAre("GET /item/{id} 200 0", "POST /echo 200 3", "GET  404 0", "GET  400 0"));
+}
+
+TEST(HttpServer, ListenFailuresSayWhatToDo) {
+  TestServer server(echo_router());
+  aio::Runtime runtime(1);
+  const auto failure = [&](std::string listen) {
+    Server second({runtime.executor(0)}, {.listen = std::move(listen)}, echo_router(), test_authenticator());
+    const auto started = second.start();
+    return started ? "none" : started.error().to_string();
+  };
+  EXPECT_THAT(failure("127.0.0.1:" + std::to_string(server.port())),
+              testing::AllOf(HasSubstr("conflict"), HasSubstr(std::to_string(server.port())),
+                             HasSubstr("http.listen")));
+  EXPECT_THAT(failure("192.0.2.1:0"), HasSubstr("cannot listen"));
+  for (const auto* bad : {"", "8480", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "127.0.0.1:1x", "::1:80",
+                          "[127.0.0.1]:1", "host:1"}) {
+    EXPECT_THAT(failure(bad), HasSubstr("invalid_argument")) << bad;
+  }
+}
+
+TEST(HttpServer, ListensOnIPv6AndLocalhost) {
+  for (const auto* listen : {"[::1]:0", "localhost:0"}) {
+    aio::Runtime runtime(1);
+    Server server({runtime.executor(0)}, {.listen = listen}, echo_router(), test_authenticator());
+    const auto started = server.start();
+    if (!started && std::string_view(listen).starts_with('[')) GTEST_SKIP() << "this machine has no IPv6";
+    ASSERT_TRUE(started) << started.error().to_string();
+    asio::io_context context;
+    Client client(context.get_executor(),
+                  {.host = listen[0] == '[' ? "::1" : "localhost", .port = server.port()});
+    const auto response =
+        aio::run(context, client.request(Method::get, "/hello", {}, "", Deadline::after(20s)));
+    EXPECT_TRUE(response) << response.error().to_string();
+    EXPECT_TRUE(aio::run(context, server.stop(Deadline::after(10s))));
+  }
+}
+
+TEST(HttpClient, SaysWhereItCannotConnect) {
+  asio::io_context context;
+  UniqueFd holder(::socket(AF_INET, SOCK_STREAM, 0));  // bound, not listening: refused
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(holder.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  socklen_t size = sizeof address;
+  ::getsockname(holder.get(), reinterpret_cast<sockaddr*>(&address), &size);
+  const auto port = ntohs(address.sin_port);
+  Client client(context.get_executor(), {.port = port});
+  const auto refused = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(20s)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::unavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("127.0.0.1:" + std::to_string(port)));
+  // Listening, but nobody answers.
+  ASSERT_EQ(::listen(holder.get(), 4), 0);
+  const auto late = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(50ms)));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::deadline_exceeded);
+  EXPECT_FALSE(aio::run(context, client.pipeline({{Method::get, "/", {}, ""}}, Deadline::after(50ms))));
+  EXPECT_FALSE(aio::run(context, client.pipeline_raw(get_hello, 1, Deadline::after(50ms))));
+}
+
+// Answers one connection after the other with the given bytes, then closes each.
+class CannedServer {
+ public:
+  explicit CannedServer(std::vector<std::string> answers) : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    ::listen(listener_.get(), 16);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+    thread_ = std::thread([this, answers = std::move(answers)] {
+      for (const auto& answer : answers) {
+        UniqueFd peer(::accept(listener_.get(), nullptr, nullptr));
+        char buffer[4096];
+        [[maybe_unused]] const auto got = ::recv(peer.get(), buffer, sizeof buffer, 0);
+        [[maybe_unused]] const auto sent = ::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+      }
+    });
+  }
+  ~CannedServer() { thread_.join(); }
+  std::uint16_t port = 0;
+
+ private:
+  UniqueFd listener_;
+  std::thread thread_;
+};
+
+TEST(HttpClient, ReadsUnusualAnswersAndRefusesBadOnes) {
+  CannedServer canned({"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+                       "HTTP/1.0 200 OK\r\n\r\nuntil the end",
+                       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+                       "not http at all\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+                       "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n"});
+  asio::io_context context;
+  const auto ask = [&] {
+    Client client(context.get_executor(), {.port = canned.port, .response_body_bytes_max = 100});
+    const auto response = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(20s)));
+    return response ? response->body : std::string(to_string(response.error().code));
+  };
+  EXPECT_EQ(ask(), "a");
+  EXPECT_EQ(ask(), "until the end");
+  EXPECT_EQ(ask(), "ab");
+  EXPECT_EQ(ask(), "corrupt");
+  EXPECT_EQ(ask(), "connection_lost");
+  EXPECT_EQ(ask(), "corrupt");
+}
+
+TEST(HttpClient, AKeptConnectionThatWasClosedIsReplacedForGetOnly) {
+  const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+  CannedServer canned({answer, answer, answer});
+  asio::io_context context;
+  Client client(context.get_executor(), {.port = canned.port});
+  const auto ask = [&](Method method) {
+    const auto response = aio::run(context, client.request(method, "/", {}, "", Deadline::after(20s)));
+    return response ? response->body : std::string(to_string(response.error().code));
+  };
+  EXPECT_EQ(ask(Method::get), "a");
+  EXPECT_EQ(ask(Method::get), "a");
+  EXPECT_EQ(ask(Method::post), "connection_lost");
+  EXPECT_EQ(ask(Method::post), "a");
+}
+
+TEST(HttpClient, ParsesUrls) {
+  const auto place = [](std::string_view url) {
+    const auto options = parse_url(url);
+    return options ? options->host + "|" + std::to_string(options->port) : std::string("bad");
+  };
+  EXPECT_EQ(place("http://127.0.0.1:8480"), "127.0.0.1|8480");
+  EXPECT_EQ(place("http://host/"), "host|80");
+  EXPECT_EQ(place("http://[::1]:99"), "::1|99");
+  for (const auto* bad : {"", "host:1", "https://host", "http://", "http://:80",
+                          "http://host:", "http://host:x", "http://host:0", "http://host:99999",
+                          "http://[::1", "http://[::1]x", "http://host/path", "http://a@b"}) {
+    EXPECT_EQ(place(bad), "bad") << bad;
+  }
+}
+
+}  // namespace
+}  // namespace citadel::http

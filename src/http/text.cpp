@@ -1,0 +1,134 @@
+#include "http/text.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace citadel::http {
+namespace {
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_lower_hex(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+bool all_zero(std::string_view text) {
+  return text.find_first_not_of('0') == std::string_view::npos;
+}
+
+bool has_control(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+// The length of the sequence that starts `text`, 0 where it is not valid.
+std::size_t utf8_sequence(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first >= 0xC2 && first <= 0xDF   ? 2
+                           : (first & 0xF0) == 0xE0         ? 3
+                           : first >= 0xF0 && first <= 0xF4 ? 4
+                                                            : 0;
+  if (size == 0 || text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const unsigned char second = byte(1);
+  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+  const bool beyond = (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F);
+  return overlong || beyond ? 0 : size;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const auto size = utf8_sequence(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
+Result<void> percent_decode(std::string_view text, Plus plus, std::string_view what, std::string& out) {
+  const std::size_t begin = out.size();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '+' && plus == Plus::space) {
+      out += ' ';
+    } else if (text[i] != '%') {
+      out += text[i];
+    } else {
+      const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
+      const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
+      if (high < 0 || low < 0) {
+        return fail(Code::invalid_argument, fmt::format("{} has a '%' without two hexadecimal digits", what));
+      }
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+  }
+  const auto decoded = std::string_view(out).substr(begin);
+  if (has_control(decoded))
+    return fail(Code::invalid_argument, fmt::format("{} has a control character", what));
+  if (!is_utf8(decoded)) return fail(Code::invalid_argument, fmt::format("{} is not UTF-8", what));
+  return {};
+}
+
+Result<void> parse_query(std::string_view query, std::size_t count_max, std::vector<Parameter>& out) {
+  while (!query.empty()) {
+    const auto end = std::min(query.find('&'), query.size());
+    const auto piece = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (piece.empty()) continue;
+    if (out.size() == count_max) {
+      return fail(Code::invalid_argument, fmt::format("the query has more than {} parameters", count_max));
+    }
+    const auto equals = std::min(piece.find('='), piece.size());
+    Parameter parameter;
+    CITADEL_TRY(percent_decode(piece.substr(0, equals), Plus::space, "the query", parameter.name));
+    CITADEL_TRY(percent_decode(piece.substr(std::min(equals + 1, piece.size())), Plus::space, "the query",
+                               parameter.value));
+    for (const auto& earlier : out) {
+      if (earlier.name == parameter.name) {
+        return fail(Code::invalid_argument,
+                    fmt::format("query parameter '{}' is given twice", parameter.name));
+      }
+    }
+    out.push_back(std::move(parameter));
+  }
+  return {};
+}
+
+bool is_request_id(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+bool is_traceparent(std::string_view text) {
+  return text.size() == 55 && text.starts_with("00-") && text[35] == '-' && text[52] == '-' &&
+         is_lower_hex(text.substr(3, 32)) && is_lower_hex(text.substr(36, 16)) &&
+         is_lower_hex(text.substr(53, 2)) && !all_zero(text.substr(3, 32)) && !all_zero(text.substr(36, 16));
+}
+
+std::string http_date(std::chrono::sys_seconds time) {
+  static constexpr std::string_view days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::string_view months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(time - day);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", days[std::chrono::weekday(day).c_encoding()],
+                     static_cast<unsigned>(date.day()), months[static_cast<unsigned>(date.month()) - 1],
+                     static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
+                     clock.seconds().count());
+}
+
+}  // namespace citadel::http

@@ -1,0 +1,49 @@
+// Writer: JSON text, appended piece by piece, without building values first. Commas and escapes are its work;
+// that objects and arrays are closed, and that a key stands before each member, is the caller's (CHECK).
+//
+//   json::Writer out;
+//   out.begin_object().key("id").text(id).key("tokens").integer(7).end_object();
+//   send(out.take());
+//
+// Text that is not UTF-8 has its bad bytes replaced by U+FFFD; a double that is not finite is written as
+// null. So the result is always JSON that parse() reads.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace citadel::json {
+
+class Writer {
+ public:
+  Writer& begin_object();
+  Writer& end_object();
+  Writer& begin_array();
+  Writer& end_array();
+  Writer& key(std::string_view name);
+  Writer& text(std::string_view value);
+  Writer& integer(std::int64_t value);
+  // The shortest text that reads back as the same double.
+  Writer& number(double value);
+  Writer& boolean(bool value);
+  Writer& null();
+  // JSON that was written already.
+  Writer& raw(std::string_view json);
+
+  // How much has been written so far.
+  std::size_t size() const { return out_.size(); }
+  std::string take();
+
+ private:
+  void before_value();
+
+  std::string out_;
+  int depth_ = 0;
+  bool first_ = true;  // nothing yet in the innermost container
+  bool after_key_ = false;
+};
+
+// Appends `text` as a JSON string, quotes included.
+void append_quoted(std::string& to, std::string_view text);
+
+}  // namespace citadel::json

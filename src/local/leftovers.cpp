@@ -1,0 +1,139 @@
+#include "local/leftovers.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <thread>
+
+#include "base/file.hpp"
+
+namespace citadel::local {
+namespace {
+
+union SemaphoreArgument {  // semctl's fourth; the caller has to declare it
+  int value;
+  semid_ds* info;
+  seminfo* system;
+};
+
+bool is_zombie(const std::filesystem::path& process) {
+  const auto stat = read_file(process / "stat", 4096);
+  if (!stat) return true;
+  const auto end_of_name = stat->rfind(')');
+  return end_of_name == std::string::npos || end_of_name + 2 >= stat->size() || (*stat)[end_of_name + 2] == 'Z' ||
+         (*stat)[end_of_name + 2] == 'X';
+}
+
+bool is_gone(pid_t pid) { return ::kill(pid, 0) != 0 && errno == ESRCH; }
+
+bool contains(const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); }
+
+unsigned remove_shared_memory(const std::vector<pid_t>& pids, const Account& account) {
+  unsigned removed = 0;
+  shmid_ds info{};
+  const int last = ::shmctl(0, SHM_INFO, &info);
+  for (int index = 0; index <= last; ++index) {
+    const int id = ::shmctl(index, SHM_STAT, &info);
+    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0 || !contains(pids, info.shm_cpid)) continue;
+    if (::shmctl(id, IPC_RMID, nullptr) == 0) ++removed;
+  }
+  return removed;
+}
+
+// A set does not say who made it, but each semaphore says who changed it last, if only to set its first value.
+bool belongs_to_dead(int id, unsigned long count, const std::vector<pid_t>& pids) {
+  bool ours = false;
+  for (unsigned long i = 0; i < count; ++i) {
+    const pid_t last = ::semctl(id, static_cast<int>(i), GETPID);
+    if (last < 0 || (last > 0 && !is_gone(last))) return false;
+    ours |= contains(pids, last);
+  }
+  return ours;
+}
+
+unsigned remove_semaphores(const std::vector<pid_t>& pids, const Account& account) {
+  unsigned removed = 0;
+  seminfo system{};
+  SemaphoreArgument argument{};
+  argument.system = &system;
+  const int last = ::semctl(0, 0, SEM_INFO, argument);
+  for (int index = 0; index <= last; ++index) {
+    semid_ds info{};
+    argument.info = &info;
+    const int id = ::semctl(index, 0, SEM_STAT, argument);
+    if (id < 0 || info.sem_perm.cuid != account.uid || !belongs_to_dead(id, info.sem_nsems, pids)) continue;
+    if (::semctl(id, 0, IPC_RMID) == 0) ++removed;
+  }
+  return removed;
+}
+
+}  // namespace
+
+std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::string_view program,
+                                  const Account& account) {
+  std::vector<pid_t> out;
+  struct stat wanted {};
+  if (::stat(folder.c_str(), &wanted) != 0) return out;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
+    const auto name = entry->path().filename().string();
+    pid_t pid = 0;
+    const auto [rest, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (bad != std::errc{} || rest != name.data() + name.size()) continue;
+    struct stat info {};
+    if (::stat(entry->path().c_str(), &info) != 0 || info.st_uid != account.uid) continue;
+    if (::stat((entry->path() / "cwd").c_str(), &info) != 0) continue;
+    if (info.st_dev != wanted.st_dev || info.st_ino != wanted.st_ino) continue;
+    std::error_code gone;
+    auto binary = std::filesystem::read_symlink(entry->path() / "exe", gone).filename().string();
+    if (const auto deleted = binary.find(" (deleted)"); deleted != std::string::npos) binary.resize(deleted);
+    if (binary == program && !is_zombie(entry->path())) out.push_back(pid);
+  }
+  return out;
+}
+
+Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, std::string_view program,
+                                         const Account& account, pid_t leader, int first, Deadline deadline) {
+  const auto impatient = Deadline::after(deadline.remaining() / 2);
+  std::vector<pid_t> seen;
+  bool asked = false;
+  for (;;) {
+    const auto live = find_processes(folder, program, account);
+    if (live.empty()) return seen;
+    if (deadline.expired()) {
+      return fail(Code::deadline_exceeded, fmt::format("{} process {} of {} does not end, even by SIGKILL", program,
+                                                       live.front(), folder.string()));
+    }
+    const bool led = contains(live, leader) && !impatient.expired();
+    if (led && !asked) ::kill(leader, first);
+    asked = asked || led;
+    for (const auto pid : live) {
+      if (!contains(seen, pid)) seen.push_back(pid);
+      if (!led) ::kill(pid, SIGKILL);
+      ::kill(pid, SIGCONT);  // a stopped process hears no other signal
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // sleep: not our children, so there is nothing to wait on
+  }
+}
+
+unsigned remove_ipc(const std::vector<pid_t>& pids, const Account& account) {
+  std::vector<pid_t> dead;
+  std::ranges::copy_if(pids, std::back_inserter(dead), [](pid_t pid) { return pid > 0 && is_gone(pid); });
+  return dead.empty() ? 0 : remove_shared_memory(dead, account) + remove_semaphores(dead, account);
+}
+
+pid_t read_pid_file(const std::filesystem::path& path) {
+  const auto text = read_file(path, 4096);
+  pid_t pid = -1;
+  if (text) std::from_chars(text->data(), text->data() + text->size(), pid);
+  return pid;
+}
+
+}  // namespace citadel::local

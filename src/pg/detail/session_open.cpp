@@ -1,0 +1,148 @@
+// How a Session comes to stand: name resolution and PQconnectPoll, all by the deadline.
+#include <fmt/format.h>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <utility>
+
+#include "aio/wait.hpp"
+#include "base/log.hpp"
+#include "pg/detail/failure.hpp"
+#include "pg/detail/session.hpp"
+
+namespace citadel::pg {
+namespace {
+
+using Addresses = Result<std::string>;
+
+const char* to_sslmode(TlsMode mode) {
+  switch (mode) {
+    case TlsMode::disable:
+      return "disable";
+    case TlsMode::prefer:
+      return "prefer";
+    case TlsMode::require:
+      return "require";
+    case TlsMode::verify_ca:
+      return "verify-ca";
+    case TlsMode::verify_full:
+      return "verify-full";
+  }
+  return "verify-full";
+}
+
+// The name's first address as text. getaddrinfo blocks, so Asio's thread runs it, and a lost one is not
+// waited for.
+Task<Addresses> resolve(const Executor& executor, const std::string& host, Deadline deadline) {
+  auto shot = std::make_shared<aio::OneShot<Addresses>>(executor);
+  auto resolver = std::make_shared<asio::ip::tcp::resolver>(executor);
+  resolver->async_resolve(
+      host, "", [shot, resolver, host](const boost::system::error_code& error, auto results) {
+        if (error || results.empty()) {
+          shot->set(fail(Code::unavailable,
+                         fmt::format("the host name '{}' has no address: {}", host, error.message()),
+                         Retry::safe));
+        } else {
+          shot->set(results.begin()->endpoint().address().to_string());
+        }
+      });
+  auto resolved = co_await shot->wait(deadline);
+  if (resolved) co_return *std::move(resolved);
+  resolver->cancel();
+  co_return fail(Code::deadline_exceeded,
+                 fmt::format("the host name '{}' was not resolved by the deadline", host));
+}
+
+struct Keywords {
+  std::vector<const char*> names;
+  std::vector<std::string> values;
+
+  void add(const char* name, std::string value) {
+    names.push_back(name);
+    values.push_back(std::move(value));
+  }
+  PGconn* start() const {
+    std::vector<const char*> keywords(names);
+    std::vector<const char*> texts;
+    for (const std::string& value : values) texts.push_back(value.c_str());
+    keywords.push_back(nullptr);
+    texts.push_back(nullptr);
+    return PQconnectStartParams(keywords.data(), texts.data(), 0);
+  }
+};
+
+Keywords keywords_of(const ConnectOptions& options, const std::string& address) {
+  Keywords keywords;
+  keywords.add("host", options.host);
+  if (!address.empty()) keywords.add("hostaddr", address);
+  keywords.add("port", std::to_string(options.port));
+  keywords.add("dbname", options.database);
+  keywords.add("user", options.user);
+  keywords.add("password", options.password.reveal());
+  keywords.add("passfile", "/dev/null");  // the password comes from the configuration alone
+  keywords.add("application_name", options.application_name);
+  keywords.add("client_encoding", "UTF8");
+  keywords.add("sslmode", to_sslmode(options.tls));
+  if (!options.tls_ca_file.empty()) keywords.add("sslrootcert", options.tls_ca_file);
+  keywords.add("gssencmode", "disable");
+  keywords.add("keepalives", "1");
+  keywords.add("keepalives_idle", "10");
+  keywords.add("keepalives_interval", "3");
+  keywords.add("keepalives_count", "3");
+  keywords.add("tcp_user_timeout", std::to_string(options.tcp_user_timeout.count()));
+  return keywords;
+}
+
+void log_notice(void*, const PGresult* result) {
+  const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  log::debug("pg", "notice", {{"message", message ? message : ""}, {"sqlstate", state ? state : ""}});
+}
+
+}  // namespace
+
+Session::Session(Executor executor, PGconn* connection, Secret password)
+    : connection_(connection), password_(std::move(password)), watchdog_(executor) {
+  PQsetNoticeReceiver(connection_, log_notice, nullptr);
+}
+
+void Session::attach() {
+  PQsetnonblocking(connection_, 1);
+  tls_ = PQsslInUse(connection_) != 0;
+  watchdog_.descriptor().assign(PQsocket(connection_));
+}
+
+Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const ConnectOptions& options,
+                                                     Deadline deadline) {
+  std::string address;
+  boost::system::error_code not_numeric;
+  asio::ip::make_address(options.host, not_numeric);
+  if (!options.host.empty() && options.host[0] != '/' && not_numeric) {
+    CITADEL_CO_ASSIGN(address, co_await resolve(executor, options.host, deadline));
+  }
+  PGconn* connection = keywords_of(options, address).start();
+  if (connection == nullptr) co_return fail(Code::overloaded, "no memory for a connection");
+  std::unique_ptr<Session> session(new Session(executor, connection, options.password));
+  auto& descriptor = session->watchdog_.descriptor();
+  PostgresPollingStatusType next =
+      PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+  while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
+    // libpq may open another socket at any step, so each wait attaches the one it has now.
+    descriptor.assign(PQsocket(connection));
+    const auto woke = next == PGRES_POLLING_READING
+                          ? co_await session->watchdog_.readable(deadline)
+                          : co_await session->watchdog_.readable_or_writable(deadline);
+    descriptor.release();
+    if (woke == Watchdog::Woke::timed_out) {
+      co_return fail(Code::deadline_exceeded, fmt::format("{}:{} did not accept the session by the deadline",
+                                                          options.host, options.port));
+    }
+    next = PQconnectPoll(connection);
+  }
+  if (next != PGRES_POLLING_OK) {
+    co_return std::unexpected(failure_of(connection, true, options.password).error);
+  }
+  session->attach();
+  co_return session;
+}
+
+}  // namespace citadel::pg

@@ -1,0 +1,585 @@
+#include "pg/pool_core.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+
+namespace citadel::pg {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Do = PoolCore::Do;
+using State = PoolCore::State;
+using Return = PoolCore::Return;
+using Slot = PoolCore::Slot;
+using Waiter = PoolCore::Waiter;
+using Kind = PoolCore::Asked::Kind;
+
+// A core with a clock that stands still, whose actions are read as text: "open 0", "hand 0 to 3".
+class Pool {
+ public:
+  explicit Pool(PoolLimits limits) : core(limits, 1, now) {}
+
+  std::vector<std::string> actions() {
+    std::vector<std::string> all;
+    while (const auto action = core.next_action()) all.push_back(text(*action));
+    core.check_books();
+    return all;
+  }
+  static std::string text(const PoolCore::Action& action) {
+    switch (action.what) {
+      case Do::hand:
+        return fmt::format("hand {} to {}", action.slot, action.waiter);
+      case Do::refuse:
+        return fmt::format("refuse {}", action.waiter);
+      case Do::open:
+        return fmt::format("open {}", action.slot);
+      case Do::validate:
+        return fmt::format("validate {}", action.slot);
+      case Do::recover:
+        return fmt::format("recover {}", action.slot);
+      case Do::close:
+        return fmt::format("close {}", action.slot);
+      case Do::report_leak:
+        return fmt::format("leak {}", action.slot);
+    }
+    return "?";
+  }
+
+  Waiter wait() {
+    const auto asked = core.acquire(now, std::source_location::current());
+    EXPECT_EQ(asked.kind, Kind::queued);
+    return asked.waiter;
+  }
+  Slot take() {
+    const auto asked = core.acquire(now, std::source_location::current());
+    EXPECT_EQ(asked.kind, Kind::granted);
+    return asked.slot;
+  }
+  // `count` sessions opened and idle.
+  void fill(std::size_t count) {
+    std::vector<Slot> lent;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto asked = core.acquire(now, {});
+      if (asked.kind == Kind::granted) lent.push_back(asked.slot);
+    }
+    while (const auto action = core.next_action()) {
+      if (action->what == Do::open) core.opened(action->slot, now);
+      if (action->what == Do::hand) lent.push_back(action->slot);
+    }
+    ASSERT_EQ(lent.size(), count);
+    for (const Slot slot : lent) core.release(slot, Return::unused, now);
+    ASSERT_EQ(core.count(State::idle), count);
+  }
+  void tick_after(Monotonic::duration duration) {
+    now += duration;
+    core.tick(now);
+  }
+
+  MonotonicTime now{1h};
+  PoolCore core;
+};
+
+// Nothing ages, nothing adapts, nobody is patient: each test turns on what it is about.
+PoolLimits plain(std::size_t size_max) {
+  PoolLimits limits;
+  limits.size_min = 0;
+  limits.size_max = size_max;
+  limits.lifetime = limits.idle_timeout = limits.validate_after = limits.leak_after = 24h;
+  limits.adaptive = false;
+  return limits;
+}
+
+TEST(PoolCore, OpensForAWaiterAndHandsOver) {
+  Pool pool(plain(2));
+  const auto waiter = pool.wait();
+  EXPECT_THAT(pool.actions(), ElementsAre("open 0"));
+  pool.core.opened(0, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", waiter)));
+  EXPECT_EQ(pool.core.state(0), State::lent);
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  EXPECT_EQ(pool.take(), 0u);
+}
+
+TEST(PoolCore, WaiterIsServedFirst) {
+  Pool pool(plain(1));
+  pool.fill(1);
+  (void)pool.take();
+  const auto first = pool.wait(), second = pool.wait();
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", first)));
+  EXPECT_EQ(pool.core.acquire(pool.now, {}).kind, Kind::queued) << "nobody overtakes";
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", second)));
+}
+
+TEST(PoolCore, QueueIsBounded) {
+  auto limits = plain(1);
+  limits.queue_max = 2;
+  Pool pool(limits);
+  (void)pool.wait();
+  (void)pool.wait();
+  EXPECT_EQ(pool.core.acquire(pool.now, {}).kind, Kind::refused);
+  EXPECT_EQ(pool.core.totals().refused_queue, 1u);
+}
+
+TEST(PoolCore, AWaiterThatLeavesIsNeverHandedASession) {
+  Pool pool(plain(1));
+  pool.fill(1);
+  (void)pool.take();
+  const auto first = pool.wait(), second = pool.wait(), third = pool.wait();
+  pool.core.cancel(second);
+  EXPECT_EQ(pool.core.expire(first).code, Code::overloaded);
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", third)));
+  EXPECT_EQ(pool.core.totals().refused_time, 1u);
+}
+
+TEST(PoolCore, OpensOnlyWhereWaitersOutnumberSessionsOnTheirWay) {
+  Pool pool(plain(10));
+  (void)pool.wait();
+  (void)pool.wait();
+  EXPECT_THAT(pool.actions(), ElementsAre("open 0", "open 1"));
+  pool.core.opened(0, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("hand 0 to 0"));
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("hand 0 to 1"))
+      << "the session that came back is faster than the one opening";
+  (void)pool.wait();
+  EXPECT_THAT(pool.actions(), IsEmpty()) << "one waits, one is on its way";
+}
+
+TEST(PoolCore, NeverMoreThanTheMaximumAndOpeningsAreLimited) {
+  auto limits = plain(5);
+  limits.opening_max = 2;
+  Pool pool(limits);
+  for (int i = 0; i < 9; ++i) (void)pool.wait();
+  EXPECT_THAT(pool.actions(), ElementsAre("open 0", "open 1"));
+  for (Slot slot = 0; slot < 5; ++slot) {
+    pool.core.opened(slot, pool.now);
+    EXPECT_LE(pool.core.count(State::opening), 2u);
+    (void)pool.actions();
+  }
+  EXPECT_EQ(pool.core.count(State::lent), 5u);
+  EXPECT_EQ(pool.core.waiting(), 4u);
+  pool.core.release(0, Return::unsettled, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("recover 0")) << "a session being recovered counts";
+}
+
+TEST(PoolCore, KeepsTheMinimumOnceStarted) {
+  auto limits = plain(5);
+  limits.size_min = 2;
+  Pool pool(limits);
+  pool.tick_after(1s);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.core.start(pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("open 0", "open 1"));
+  pool.core.opened(0, pool.now);
+  pool.core.opened(1, pool.now);
+  EXPECT_EQ(pool.take(), 1u);
+  pool.core.release(1, Return::broken, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("close 1", "open 1"));
+}
+
+TEST(PoolCore, TheHotSessionIsLentFirst) {
+  Pool pool(plain(3));
+  pool.fill(3);
+  const auto a = pool.take(), b = pool.take();
+  pool.core.release(b, Return::idle, pool.now);
+  pool.core.release(a, Return::idle, pool.now);
+  EXPECT_EQ(pool.take(), a);
+}
+
+TEST(PoolCore, IdleSessionsCloseDownToTheMinimum) {
+  auto limits = plain(4);
+  limits.size_min = 1;
+  limits.idle_timeout = 10s;
+  Pool pool(limits);
+  pool.core.start(pool.now);
+  (void)pool.actions();
+  pool.core.opened(0, pool.now);
+  pool.fill(3);
+  pool.tick_after(9s);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.tick_after(2s);
+  EXPECT_EQ(pool.actions().size(), 2u);
+  EXPECT_EQ(pool.core.count(State::idle), 1u);
+}
+
+TEST(PoolCore, LifetimeHasTenPercentJitterAndIsKept) {
+  auto limits = plain(100);
+  limits.lifetime = 1000s;
+  limits.opening_max = 100;
+  Pool pool(limits);
+  pool.fill(100);
+  (void)pool.actions();
+  std::set<std::size_t> left;
+  pool.tick_after(899s);
+  EXPECT_EQ(pool.core.count(State::idle), 100u);
+  for (int second = 899; second < 1101; second += 10) {
+    pool.tick_after(10s);
+    left.insert(pool.core.count(State::idle));
+  }
+  EXPECT_EQ(pool.core.count(State::idle), 0u);
+  EXPECT_GT(left.size(), 10u) << "they must not all close together";
+}
+
+TEST(PoolCore, ALentSessionWhoseLifetimeIsOverClosesOnReturnAndIsReplaced) {
+  auto limits = plain(4);
+  limits.size_min = 1;
+  limits.lifetime = 10s;
+  Pool pool(limits);
+  pool.core.start(pool.now);
+  (void)pool.actions();
+  pool.core.opened(0, pool.now);
+  (void)pool.take();
+  pool.now += 12s;
+  pool.core.release(0, Return::idle, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("close 0", "open 0"));
+}
+
+TEST(PoolCore, LongIdleSessionIsValidatedBeforeItIsLent) {
+  auto limits = plain(1);
+  limits.validate_after = 30s;
+  Pool pool(limits);
+  pool.fill(1);
+  pool.now += 29s;
+  pool.core.release(pool.take(), Return::unused, pool.now);
+  pool.now += 1s;
+  const auto waiter = pool.wait();
+  EXPECT_THAT(pool.actions(), ElementsAre("validate 0")) << "an unused return proves nothing";
+  pool.core.validated(0, true, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", waiter)));
+}
+
+TEST(PoolCore, SessionThatFailsValidationIsReplaced) {
+  auto limits = plain(1);
+  limits.validate_after = 30s;
+  Pool pool(limits);
+  pool.fill(1);
+  pool.now += 30s;
+  const auto waiter = pool.wait();
+  (void)pool.actions();
+  pool.core.validated(0, false, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("close 0", "open 0"));
+  pool.core.opened(0, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", waiter)));
+}
+
+TEST(PoolCore, OneBrokenSessionMakesTheIdleOnesSuspect) {
+  Pool pool(plain(3));
+  pool.fill(3);
+  const auto broken = pool.take();
+  const auto busy = pool.take();
+  pool.now += 1ms;
+  pool.core.release(broken, Return::broken, pool.now);
+  (void)pool.actions();
+  (void)pool.wait();
+  EXPECT_EQ(pool.actions().front(), "validate 0");
+  pool.now += 1ms;
+  pool.core.release(busy, Return::idle, pool.now);
+  EXPECT_EQ(pool.core.count(State::lent), 1u) << "what worked after the death is no suspect";
+}
+
+TEST(PoolCore, UnsettledSessionIsRecoveredBeforeAnybodyHasIt) {
+  Pool pool(plain(1));
+  pool.fill(1);
+  (void)pool.take();
+  const auto waiter = pool.wait();
+  pool.core.release(0, Return::unsettled, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("recover 0"));
+  pool.core.recovered(0, true, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", waiter)));
+  const auto next = pool.wait();
+  pool.core.release(0, Return::unsettled, pool.now);
+  (void)pool.actions();
+  pool.core.recovered(0, false, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre("close 0", "open 0"));
+  pool.core.opened(0, pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", next)));
+}
+
+TEST(PoolCore, LeakIsReportedOnceWithItsOrigin) {
+  auto limits = plain(1);
+  limits.leak_after = 60s;
+  Pool pool(limits);
+  pool.fill(1);
+  const auto here = std::source_location::current();
+  (void)pool.core.acquire(pool.now, here);
+  pool.tick_after(59s);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.tick_after(2s);
+  EXPECT_THAT(pool.actions(), ElementsAre("leak 0"));
+  EXPECT_EQ(pool.core.origin(0).line(), here.line());
+  pool.tick_after(2s);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.core.release(0, Return::idle, pool.now);
+  (void)pool.take();
+  pool.tick_after(61s);
+  EXPECT_THAT(pool.actions(), ElementsAre("leak 0")) << "another loan, another report";
+}
+
+TEST(PoolCore, FlushClosesIdleAtOnceAndOthersWhenTheyComeBack) {
+  Pool pool(plain(4));
+  pool.fill(3);
+  const auto lent = pool.take(), unsettled = pool.take();
+  pool.core.release(unsettled, Return::unsettled, pool.now);
+  (void)pool.actions();
+  (void)pool.take();
+  (void)pool.wait();
+  const auto opening = pool.actions();
+  ASSERT_THAT(opening, ElementsAre("open 3"));
+  pool.core.flush(pool.now);
+  EXPECT_EQ(pool.core.generation(), 2u);
+  EXPECT_EQ(pool.core.count(State::idle), 0u);
+  pool.core.opened(3, pool.now);
+  EXPECT_EQ(pool.actions().front(), "close 3") << "it was begun before the flush";
+  pool.core.recovered(unsettled, true, pool.now);
+  EXPECT_EQ(pool.actions().front(), fmt::format("close {}", unsettled));
+  pool.core.release(lent, Return::idle, pool.now);
+  EXPECT_EQ(pool.actions().front(), fmt::format("close {}", lent));
+}
+
+TEST(PoolCore, PausedPoolServesNobodyUntilItResumes) {
+  Pool pool(plain(2));
+  pool.fill(1);
+  pool.core.pause();
+  const auto waiter = pool.wait(), late = pool.wait();
+  pool.tick_after(1h);
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  EXPECT_THAT(pool.core.expire(late).message, HasSubstr("paused"));
+  pool.core.resume(pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand 0 to {}", waiter)));
+}
+
+TEST(PoolCore, CloseRefusesWaitersAndLeavesNothing) {
+  Pool pool(plain(4));
+  pool.fill(4);
+  const auto lent = pool.take(), unsettled = pool.take(), broken = pool.take();
+  pool.now += 1ms;
+  pool.core.release(broken, Return::broken, pool.now);
+  const auto taken = pool.wait();
+  const auto waiter = pool.wait();
+  (void)pool.actions();
+  ASSERT_EQ(pool.core.count(State::opening) + pool.core.count(State::validating), 2u);
+  pool.core.close();
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("refuse {}", taken), fmt::format("refuse {}", waiter)));
+  EXPECT_FALSE(pool.core.ended());
+  EXPECT_EQ(pool.core.acquire(pool.now, {}).kind, Kind::refused);
+  pool.core.release(lent, Return::idle, pool.now);
+  pool.core.release(unsettled, Return::unsettled, pool.now);
+  pool.core.recovered(unsettled, true, pool.now);
+  for (Slot slot = 0; slot < 4; ++slot) {
+    if (pool.core.state(slot) == State::opening) pool.core.opened(slot, pool.now);
+    if (pool.core.state(slot) == State::validating) pool.core.validated(slot, true, pool.now);
+  }
+  EXPECT_TRUE(pool.core.ended());
+  EXPECT_EQ(pool.core.next_wake(), MonotonicTime::max());
+}
+
+// --- when nothing can be opened
+
+Error refused_connection() {
+  return Error(Code::unavailable, "connection refused");
+}
+
+TEST(PoolCore, AfterAFailureOneProbeAtATimeWithBackoff) {
+  auto limits = plain(50);
+  limits.opening_max = 4;
+  limits.reopen_first = 100ms;
+  limits.reopen_ceiling = 2s;
+  Pool pool(limits);
+  for (int i = 0; i < 50; ++i) (void)pool.wait();
+  EXPECT_EQ(pool.actions().size(), 4u);
+  for (Slot slot = 0; slot < 4; ++slot) pool.core.open_failed(slot, refused_connection(), pool.now);
+  int probes = 0;
+  const auto end = pool.now + 60s;
+  while (pool.now < end) {
+    const auto actions = pool.actions();
+    ASSERT_LE(actions.size(), 1u) << "a storm";
+    if (!actions.empty()) {
+      ++probes;
+      const Slot slot = static_cast<Slot>(std::stoul(actions.front().substr(5)));
+      pool.core.open_failed(slot, refused_connection(), pool.now);
+      (void)pool.actions();
+    }
+    const auto wake = pool.core.next_wake();
+    ASSERT_LE(wake, pool.now + 2s) << "it would never probe again";
+    pool.now = std::max(wake, pool.now + 1us);
+    pool.core.tick(pool.now);
+  }
+  // Full jitter under a ceiling of 2 s: one a second on average.
+  EXPECT_GT(probes, 30);
+  EXPECT_LT(probes, 120);
+  EXPECT_EQ(pool.core.waiting(), 50u) << "waiters wait until their deadline";
+}
+
+TEST(PoolCore, SuccessAfterFailuresOpensTheFloodgate) {
+  auto limits = plain(10);
+  Pool pool(limits);
+  for (int i = 0; i < 10; ++i) (void)pool.wait();
+  (void)pool.actions();
+  for (Slot slot = 0; slot < 10; ++slot) pool.core.open_failed(slot, refused_connection(), pool.now);
+  (void)pool.actions();
+  pool.tick_after(3s);
+  ASSERT_EQ(pool.core.count(State::opening), 1u);
+  std::size_t opened = 0;
+  while (const auto action = pool.core.next_action()) {
+    if (action->what != Do::open) continue;
+    pool.core.opened(action->slot, pool.now);
+    if (++opened == 1) EXPECT_EQ(pool.core.count(State::opening), 9u);
+  }
+  EXPECT_EQ(pool.core.count(State::lent), 10u);
+  EXPECT_FALSE(pool.core.last_open_error());
+}
+
+TEST(PoolCore, ExpiredWaiterLearnsWhyNothingIsOpen) {
+  Pool pool(plain(2));
+  const auto first = pool.wait(), second = pool.wait();
+  EXPECT_EQ(pool.core.expire(first).code, Code::unavailable);
+  pool.core.open_failed(0, refused_connection(), pool.now);
+  const auto error = pool.core.expire(second);
+  EXPECT_EQ(error.code, Code::unavailable);
+  EXPECT_THAT(error.message, HasSubstr("connection refused"));
+}
+
+TEST(PoolCore, WhileASessionIsOpenScarcityIsLocal) {
+  Pool pool(plain(2));
+  pool.fill(1);
+  (void)pool.take();
+  const auto waiter = pool.wait();
+  ASSERT_THAT(pool.actions(), ElementsAre("open 1"));
+  pool.core.open_failed(1, refused_connection(), pool.now);
+  EXPECT_EQ(pool.core.expire(waiter).code, Code::overloaded);
+}
+
+// --- the adaptive limit
+
+PoolLimits adaptive(std::size_t size_max) {
+  auto limits = plain(size_max);
+  limits.adaptive = true;
+  limits.opening_max = size_max;
+  limits.patience = 50ms;
+  return limits;
+}
+
+TEST(PoolCore, LendsNoMoreThanTheAdaptiveLimitToTheImpatient) {
+  Pool pool(adaptive(100));
+  const auto limit = pool.core.limit();
+  ASSERT_LT(limit, 100u);
+  for (int i = 0; i < 100; ++i) (void)pool.wait();
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+  }
+  EXPECT_EQ(pool.core.count(State::lent), limit);
+  EXPECT_EQ(pool.core.next_wake(), pool.now + 50ms) << "when patience is at its end";
+}
+
+TEST(PoolCore, PatienceServesBeyondTheAdaptiveLimitUpToTheMaximum) {
+  Pool pool(adaptive(100));
+  for (int i = 0; i < 120; ++i) (void)pool.wait();
+  for (int round = 0; round < 2; ++round) {
+    while (const auto action = pool.core.next_action()) {
+      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+    }
+    pool.tick_after(50ms);
+  }
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+  }
+  EXPECT_EQ(pool.core.count(State::lent), 100u);
+  EXPECT_EQ(pool.core.waiting(), 20u);
+}
+
+TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {
+  Pool pool(adaptive(100));
+  const auto limit = pool.core.limit();
+  pool.core.pause();
+  for (std::size_t i = 0; i < limit + 5; ++i) (void)pool.wait();
+  pool.now += 50ms;
+  pool.core.resume(pool.now);
+  std::vector<Slot> lent;
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+    if (action->what == Do::hand) lent.push_back(action->slot);
+  }
+  ASSERT_EQ(lent.size(), limit + 5);
+  for (const Slot slot : lent) pool.core.release(slot, Return::unused, pool.now);
+  for (std::size_t i = 0; i < limit; ++i) (void)pool.take();
+  (void)pool.wait();
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.tick_after(50ms);
+  EXPECT_EQ(pool.actions().size(), 1u);
+}
+
+// A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
+// Gives how many were busy on average.
+double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
+  Pool pool(limits);
+  std::multimap<MonotonicTime, Slot> busy;
+  const auto begin = [&](Slot slot) {
+    const std::chrono::duration<double, std::milli> length(
+        milliseconds(static_cast<double>(pool.core.count(State::lent))));
+    busy.emplace(pool.now + std::chrono::duration_cast<Monotonic::duration>(length), slot);
+  };
+  const auto drain = [&] {
+    while (const auto action = pool.core.next_action()) {
+      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+      if (action->what == Do::hand) begin(action->slot);
+    }
+  };
+  for (int i = 0; i < 100; ++i) (void)pool.wait();
+  drain();
+  double sum = 0;
+  int samples = 0;
+  const auto end = pool.now + 60s;
+  while (pool.now < end) {
+    const auto [when, slot] = *busy.begin();
+    if (const auto wake = pool.core.next_wake(); wake <= when) {
+      pool.now = std::max(pool.now, wake);
+      pool.core.tick(pool.now);
+      drain();
+      continue;
+    }
+    pool.now = when;
+    busy.erase(busy.begin());
+    pool.core.release(slot, Return::idle, pool.now);
+    if (const auto asked = pool.core.acquire(pool.now, {}); asked.kind == Kind::granted) begin(asked.slot);
+    drain();
+    if (pool.now < end - 30s) continue;
+    sum += static_cast<double>(pool.core.count(State::lent));
+    ++samples;
+  }
+  return sum / samples;
+}
+
+// Eight at once are fast; more only lengthen each other's calls, and cost a little of throughput besides.
+TEST(PoolCore, ShortCallsStayNearTheOptimum) {
+  const auto busy =
+      busy_on_average(adaptive(100), [](double lent) { return std::max(1.0, lent / 8) * (1 + lent / 200); });
+  EXPECT_LT(busy, 30);
+  EXPECT_GT(busy, 3);
+}
+
+TEST(PoolCore, WhereTheServerHasRoomEverySessionGetsBusy) {
+  auto limits = adaptive(100);
+  limits.patience = 24h;
+  EXPECT_GT(busy_on_average(limits, [](double) { return 5.0; }), 60);
+}
+
+TEST(PoolCoreDeathTest, AReturnOfWhatIsNotLentIsABug) {
+  Pool pool(plain(1));
+  EXPECT_DEATH(pool.core.release(0, Return::idle, pool.now), "not lent");
+  EXPECT_DEATH(pool.core.opened(0, pool.now), "nobody asked");
+}
+
+}  // namespace
+}  // namespace citadel::pg

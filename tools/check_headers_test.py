@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Proves that check_headers.py names the header that does not compile alone.  check_headers_test.py COMPILER"""
+import pathlib
+import sys
+import tempfile
+import unittest
+
+import check_headers
+
+COMPILER = sys.argv.pop()
+
+
+class Headers(unittest.TestCase):
+    def check(self, content):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder).resolve()
+            (root / "src/base").mkdir(parents=True)
+            (root / "tests").mkdir()
+            (root / "src/base/a.hpp").write_text("#pragma once\nstruct A {};\n")
+            (root / "src/base/b.hpp").write_text("#pragma once\n" + content)
+            return check_headers.check(root, [COMPILER, "-std=c++23"])
+
+    def test_a_header_that_includes_what_it_uses(self):
+        self.assertEqual(self.check('#include "base/a.hpp"\ninline A a;\n'), (2, []))
+
+    def test_a_header_that_does_not(self):
+        count, faults = self.check("inline A a;\n")
+        self.assertEqual((count, len(faults)), (2, 1))
+        self.assertIn("base/b.hpp does not compile alone", faults[0])
+
+
+if __name__ == "__main__":
+    unittest.main()

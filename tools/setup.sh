@@ -1,0 +1,80 @@
+# Sourced by ./run and ./test: Debian packages and builds. Needs bash, apt-get, and root or sudo for what is missing.
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+die() {
+  printf 'citadel: %s\n' "$*" >&2
+  exit 1
+}
+
+packages_run=(clang-19 lld-19 ccache cmake ninja-build git
+  libboost1.81-dev libboost-json1.81-dev libpq-dev libssl-dev libfmt-dev libspdlog-dev prometheus-cpp-dev
+  libtomlplusplus-dev libcli11-dev zlib1g-dev postgresql-15 postgresql-client-15 pgpool2)
+packages_test=(libgtest-dev libgmock-dev libbenchmark-dev libclang-rt-19-dev llvm-19 clang-format-19 python3 nginx-light
+  strace faketime openssl prometheus psmisc util-linux)
+
+# Installs what is missing. A server that comes with a package is not started: Citadel runs its own.
+install_packages() {  # install_packages run|test
+  local wanted=("${packages_run[@]}") missing=() package
+  [ "$1" = test ] && wanted+=("${packages_test[@]}")
+  for package in "${wanted[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || die "needs Debian 12 (apt-get was not found). Missing packages: ${missing[*]}"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "these packages are missing; install them as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  local free_kib
+  free_kib=$(df --output=avail -k /usr | tail -n 1)
+  [ "$free_kib" -ge 3145728 ] || die "/usr has $((free_kib / 1024)) MiB free; the packages need 3 GiB. Make room and start again."
+  # A main cluster on 5432, a Pgpool-II on 5433 and an nginx on 80 must not start by themselves.
+  local policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.conf made_policy=
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    made_policy=yes
+  fi
+  if [ ! -e "$cluster" ]; then
+    "${as_root[@]}" mkdir -p "$(dirname "$cluster")"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$cluster" >/dev/null
+  fi
+  local log status=0
+  log=$(mktemp)
+  {
+    "${as_root[@]}" apt-get update -qq &&
+      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Options::=--force-confold "${missing[@]}"
+  } >"$log" 2>&1 || status=$?
+  [ -n "$made_policy" ] && "${as_root[@]}" rm -f "$policy"
+  if [ "$status" -ne 0 ]; then
+    tail -n 15 "$log" >&2
+    die "the packages could not be installed (whole log: $log). Is there a network, and are Debian 12's sources configured? Then start again."
+  fi
+  rm -f "$log"
+  # The packages' own services would take Citadel's ports at the next boot.
+  if [ -d /run/systemd/system ]; then
+    for package in pgpool2 nginx prometheus; do
+      case " ${missing[*]} " in *" $package"*) "${as_root[@]}" systemctl disable --now "$package" >/dev/null 2>&1 || true ;; esac
+    done
+  fi
+}
+
+build_preset() {  # build_preset PRESET [TARGET...]
+  local preset=$1 free_kib
+  shift
+  free_kib=$(df --output=avail -k . | tail -n 1)
+  [ "$free_kib" -ge 2097152 ] || die "$PWD has $((free_kib / 1024)) MiB free; a build needs 2 GiB. Make room and start again."
+  say "building $preset"
+  local options=()
+  [ "$preset" = release ] && [ $# -gt 0 ] && options=(-DCITADEL_TESTS=OFF)
+  [ "$preset" = release ] && [ $# -eq 0 ] && options=(-DCITADEL_TESTS=ON)
+  cmake --preset "$preset" "${options[@]}" >"/tmp/citadel-cmake.$$" 2>&1 || {
+    cat "/tmp/citadel-cmake.$$" >&2
+    die "cmake could not configure the preset $preset"
+  }
+  rm -f "/tmp/citadel-cmake.$$"
+  cmake --build --preset "$preset" ${@:+--target "$@"} >&2 || die "the build of $preset failed: the first error stands above"
+}
