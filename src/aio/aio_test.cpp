@@ -116,8 +116,8 @@ Task<std::thread::id> this_thread() {
 }
 
 TEST(Runtime, RunOnMovesToTheOtherThreadAndBack) {
+  asio::io_context context;  // outlives the threads of runtime: see run_on
   Runtime runtime(2);
-  asio::io_context context;
   const auto own = std::this_thread::get_id();
   run(context, [](Runtime& r, std::thread::id caller) -> Task<> {
     const auto first = co_await run_on(r.executor(0), this_thread());

@@ -82,7 +82,8 @@ Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::stri
   co_return fail(Code::deadline_exceeded, std::string(what) + " did not end by the deadline");
 }
 
-// Runs `task` on another executor and comes back with its result to the caller's own.
+// Runs `task` on another executor and comes back with its result to the caller's own. The other thread lets go of the
+// caller's executor a moment later, so the caller's io_context outlives that thread (declare it before the Runtime).
 template <class T>
 Task<T> run_on(Executor executor, Task<T> task) {
   co_return co_await asio::co_spawn(std::move(executor), std::move(task), asio::use_awaitable);

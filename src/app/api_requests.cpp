@@ -2,6 +2,7 @@
 
 #include "aio/wait.hpp"
 #include "app/api.hpp"
+#include "app/api_query.hpp"
 #include "base/time_text.hpp"
 #include "http/problem.hpp"
 #include "json/writer.hpp"
@@ -67,19 +68,13 @@ Task<Response> get_request(Context context, Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) co_return http::problem_response(request, Error(Code::invalid_argument, "id is not a UUID"));
   auto& database = context->database;
-  const auto found = co_await aio::run_on(database.executor(), usage::find_request(database, *id, request.deadline));
+  const auto found = co_await aio::run_on(database.executor(), usage::get_request(database, *id, request.deadline));
   if (!found) co_return http::problem_response(request, found.error());
-  if (!*found) {
-    co_return http::problem_response(
-        request, Error(Code::not_found, "no request has this id; one that was just accepted may still be in the journal"));
-  }
-  json::Writer out;
-  usage::write_record(out, **found);
-  co_return Response::json(200, out.take());
+  co_return Response::json(200, usage::to_json(*found));
 }
 
 Task<Response> list_requests(Context context, Request& request) {
-  const auto query = usage::parse_list_query(request.query_parameters, context->usage().page_rows_max);
+  const auto query = parse_request_filter(request, context->usage().page_rows_max);
   if (!query) co_return http::problem_response(request, query.error());
   auto& database = context->database;
   auto page = co_await aio::run_on(database.executor(), usage::list_requests(database, *query, request.deadline));
@@ -88,10 +83,10 @@ Task<Response> list_requests(Context context, Request& request) {
 }
 
 Task<Response> get_usage(Context context, Request& request) {
-  const auto query = usage::parse_usage_query(request.query_parameters, context->clock.wall());
+  const auto query = parse_usage_query(request, context->clock.wall());
   if (!query) co_return http::problem_response(request, query.error());
   auto& database = context->database;
-  auto report = co_await aio::run_on(database.executor(), usage::query_usage(database, *query, request.deadline));
+  auto report = co_await aio::run_on(database.executor(), usage::usage_report(database, *query, request.deadline));
   if (!report) co_return http::problem_response(request, report.error());
   co_return Response::json(200, usage::to_json(*report));
 }

@@ -227,6 +227,14 @@ TEST(Config, ASyntaxFaultHasItsPlace) {
   EXPECT_THAT(faults(parse("[pool]\n[pool]\n")), ElementsAre(StartsWith("citadel.toml:2:")));
 }
 
+// An assertion of the TOML library must not end the daemon.
+TEST(Config, AFileThatIsNoTomlAtAllIsAFault) {
+  for (const auto* text : {"[$a]\n", "[", "[[", "[a", "a", "a =", "a = \"", "=", "]", "\xff",
+                           "[\xef\xbb\x9fs}", "a = [1", "a.\n", "\"a\"."}) {
+    EXPECT_THAT(faults(parse(text)), ElementsAre(StartsWith("citadel.toml:1:"))) << text;
+  }
+}
+
 TEST(Config, AKeyOutsideItsSectionIsExplained) {
   EXPECT_THAT(
       faults(parse("size_max = 5\n")),

@@ -158,7 +158,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline) {
                    {{"from", to_string(from)}, {"to", to_string(to)}, {"reason", reason}});
     });
     std::vector<std::unique_ptr<drain::Sink>> sinks;
-    sinks.push_back(std::make_unique<usage::UsageSink>(clock));
+    sinks.push_back(usage::make_usage_sink());
     drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
                                            clock, random_seed());
     gate = std::make_unique<aio::Gate>(data_plane());

@@ -66,8 +66,9 @@ class TestServer {
   }
 
  private:
-  aio::Runtime runtime_;
+  // The other threads may still hold its executor when run() has returned, so it goes after them.
   asio::io_context context_;
+  aio::Runtime runtime_;
   std::unique_ptr<Server> server_;
   bool stopped_ = false;
 };

@@ -13,7 +13,7 @@ struct Limits {
   std::size_t header_bytes_max = 16 * 1024;  // request line and fields together: 431
   std::size_t header_count_max = 100;        // 431
   std::size_t query_parameters_max = 64;     // 400
-  // A chunk's size line with its extensions, and the trailer: 400.
+  // What is held of a chunk's size line with its extensions, or of the trailer, until its end arrives: 400.
   std::size_t chunk_header_bytes_max = 1024;
   // Answers of pipelined requests that wait to be written together.
   std::size_t answer_bytes_batched_max = 64 * 1024;

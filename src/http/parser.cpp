@@ -113,6 +113,15 @@ class Reader final : public beast::http::basic_parser<true> {
   const Limits& limits_;
 };
 
+constexpr std::size_t chunked_end_bytes = 5;
+
+bool has_bare_newline(std::string_view text) {
+  for (auto at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {
+    if (at == 0 || text[at - 1] != '\r') return true;
+  }
+  return false;
+}
+
 bool is_token_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
@@ -155,6 +164,7 @@ RequestParser::Step RequestParser::parse(std::string_view input, std::size_t& co
 
 RequestParser::Step RequestParser::parse_head(std::string_view input, std::size_t& consumed,
                                               Request& request) {
+  if (!blank_skipped_ && input == "\r") return Step::need_more;
   if (!blank_skipped_ && scanned_ == 0 && input.starts_with("\r\n")) {
     blank_skipped_ = true;
     consumed = 2;
@@ -257,7 +267,10 @@ bool RequestParser::limit_body(std::size_t size_bytes_max) {
 RequestParser::Step RequestParser::parse_body(std::string_view input, std::size_t& consumed) {
   auto& reader = *beast_->reader;
   if (reader.is_done()) return Step::complete;
-  if (input.empty()) return Step::need_more;
+  // A chunked body is at least "0\r\n\r\n", and whatever precedes its end is followed by that much.
+  // Beast 1.81 asserts that it never sees less once it knows the last chunk; a client that sends byte by byte
+  // would abort the daemon.
+  if (input.size() < (reader.chunked() ? chunked_end_bytes : 1)) return Step::need_more;
   error_code ec;
   consumed = reader.put(boost::asio::buffer(input.data(), input.size()), ec);
   if (ec == beast::http::error::body_limit) {
@@ -269,8 +282,14 @@ RequestParser::Step RequestParser::parse_body(std::string_view input, std::size_
     return Step::refused;
   }
   if (reader.is_done()) return Step::complete;
-  // What Beast leaves is the beginning of a chunk's header or of the trailer.
-  if (input.size() - consumed > limits_.chunk_header_bytes_max) {
+  // What Beast leaves is the beginning of a chunk's header or of the trailer. It would wait there for a CR
+  // for ever.
+  input.remove_prefix(consumed);
+  if (has_bare_newline(input)) {
+    refuse(400, "malformed", "a line of the chunked body does not end in CRLF");
+    return Step::refused;
+  }
+  if (input.size() > limits_.chunk_header_bytes_max) {
     refuse(400, "malformed", fmt::format("a chunk header is over {} bytes", limits_.chunk_header_bytes_max));
     return Step::refused;
   }

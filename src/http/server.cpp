@@ -14,6 +14,8 @@
 #include "aio/wait.hpp"
 #include "base/check.hpp"
 #include "base/log.hpp"
+#include "http/problem.hpp"
+#include "http/serialize.hpp"
 #include "http/session.hpp"
 #include "http/text.hpp"
 
@@ -25,10 +27,18 @@ using asio::ip::tcp;
 constexpr auto accept_pause =
     std::chrono::milliseconds(50);                      // after a failed accept: descriptors may come free
 constexpr auto cut_off_time = std::chrono::seconds(5);  // for coroutines to end after they were cancelled
-constexpr std::string_view full_answer =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
-    "Connection: close\r\nContent-Length: 79\r\n\r\n"
-    "{\"type\":\"/problems/overloaded\",\"title\":\"Too many connections now\",\"status\":503}\n";
+
+// One string for every refused connection: a storm costs no allocation.
+const std::string& full_answer() {
+  static const std::string text = [] {
+    auto problem = make_problem(503, "overloaded", "Too busy now", "there are too many connections");
+    problem.retry_after = std::chrono::seconds(1);
+    std::string out;
+    append_answer(to_response(problem, ""), {.keep_alive = false}, out);
+    return out;
+  }();
+  return text;
+}
 
 Result<tcp::endpoint> parse_listen(std::string_view listen) {
   const auto bad = [&] {
@@ -173,7 +183,7 @@ struct Server::State : std::enable_shared_from_this<State> {
     ++shared->stats.connections_refused;
     boost::system::error_code ignored;
     socket.non_blocking(true, ignored);
-    socket.write_some(asio::buffer(full_answer), ignored);
+    socket.write_some(asio::buffer(full_answer()), ignored);
     socket.shutdown(tcp::socket::shutdown_both, ignored);
   }
 

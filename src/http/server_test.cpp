@@ -249,7 +249,7 @@ TEST(HttpServer, MalformedIsRefusedAndCloses) {
     EXPECT_EQ(status_of(answer), expected) << bytes;
     EXPECT_THAT(answer, HasSubstr("Connection: close")) << bytes;
     EXPECT_THAT(answer, HasSubstr("application/problem+json")) << bytes;
-    EXPECT_EQ(count(answer, "HTTP/1.1"), 1u) << bytes;
+    EXPECT_EQ(count(answer, "Content-Length"), 1u) << bytes;
   }
 }
 
@@ -477,12 +477,12 @@ TEST(HttpServer, ListenFailuresSayWhatToDo) {
 
 TEST(HttpServer, ListensOnIPv6AndLocalhost) {
   for (const auto* listen : {"[::1]:0", "localhost:0"}) {
+    asio::io_context context;
     aio::Runtime runtime(1);
     Server server({runtime.executor(0)}, {.listen = listen}, echo_router(), test_authenticator());
     const auto started = server.start();
     if (!started && std::string_view(listen).starts_with('[')) GTEST_SKIP() << "this machine has no IPv6";
     ASSERT_TRUE(started) << started.error().to_string();
-    asio::io_context context;
     Client client(context.get_executor(),
                   {.host = listen[0] == '[' ? "::1" : "localhost", .port = server.port()});
     const auto response =

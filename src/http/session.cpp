@@ -320,7 +320,9 @@ void Session::report(const Response& response) {
         {request_.method, request_.route, response.status, body_bytes_, response.body.size(), took});
   }
   body_bytes_ = 0;
-  const bool notable = response.status >= 500 || took >= options.slow;
+  // 501 and 505 are the client's doing.
+  const bool ours = response.status >= 500 && response.status != 501 && response.status != 505;
+  const bool notable = ours || took >= options.slow;
   if (!notable && !log::enabled(log::Level::debug)) return;
   // The path alone: a query may hold what is nobody's business.
   log::write(notable ? log::Level::warning : log::Level::debug, "http", "request",

@@ -56,8 +56,7 @@ Result<CursorFile::Found> CursorFile::load() {
   for (std::size_t i = 0; i < 2; ++i) {
     const auto slot_raw = std::string_view(raw).substr(i * slot_distance, slot_bytes);
     const auto slot = decode(slot_raw);
-    // The second slot of a new file is zeros until it is used.
-    if (!slot && slot_raw.find_first_not_of('\0') != slot_raw.npos) found.slot_damaged = true;
+    if (!slot) found.slot_damaged = true;
     if (slot && (!found.position || slot->generation > generation_)) {
       generation_ = slot->generation;
       found.position = slot->position;
@@ -88,7 +87,7 @@ Result<void> CursorFile::write(Position position) {
 
 Result<void> CursorFile::replace(std::string_view slot) {
   std::string content(file_bytes, '\0');
-  content.replace(generation_ % 2 * slot_distance, slot.size(), slot);
+  for (std::size_t at = 0; at < file_bytes; at += slot_distance) content.replace(at, slot.size(), slot);
   crash_point(CrashPoint::journal_cursor_before_replace);
   CITADEL_TRY(write_file_durably(path_, content, 0600));
   crash_point(CrashPoint::journal_cursor_after_replace);

@@ -146,6 +146,10 @@ class Opening {
     }
     if (cursor.slot_damaged && cursor.position) {
       log::warning("journal", "one of the cursor's two slots is torn; the other one is used");
+      // Where the newer one rotted after segments were unlinked by it: they were drained, not lost.
+      if (!files_.empty() && files_.front().header) {
+        opened_.cursor = std::max(opened_.cursor, previous_of(*files_.front().header));
+      }
     }
     return {};
   }

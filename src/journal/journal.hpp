@@ -109,7 +109,9 @@ class Journal {
   // Durable frames after `after`, oldest first: at most `count_max` frames and about `bytes_max` bytes, at least one
   // frame where there is one. Blocking file I/O. Thread-safe.
   Result<std::vector<Frame>> read(Position after, std::size_t count_max, std::size_t bytes_max);
-  // Calls back, on the writer's thread, whenever new frames became durable. Set once, before the first append.
+  // Calls back, on the writer's thread, whenever new frames became durable. The callback is short and calls neither
+  // this nor the destructor. Once this has returned, an earlier callback is not called any more: nullptr takes it out.
+  // Thread-safe.
   void on_durable(std::function<void()> callback);
 
   // Everything up to `position` is in the database: writes and syncs the cursor, then unlinks segments that lie wholly

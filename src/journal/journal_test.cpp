@@ -250,7 +250,7 @@ Task<> produce(Journal& journal, std::uint64_t first, std::uint64_t count, std::
 TEST(Journal, ManyThreadsAppendReadAndAdvance) {
   constexpr std::uint64_t producers = 64;
   constexpr std::uint64_t each = 50;
-  const TestFolder folder;
+  const TestFolder folder(Medium::disk);
   auto journal = open_small(folder.path());
   std::atomic<std::uint64_t> acknowledged{0};
   std::vector<Uuid> seen;

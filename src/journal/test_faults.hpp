@@ -10,7 +10,7 @@ enum class Call : std::uint8_t { fdatasync, fsync, pwrite, pread, fallocate, cou
 
 // The calls number skip + 1 to skip + count from now on fail with `error`.
 void inject(Call call, int error, int skip = 0, int count = 1);
-// Every pread that touches [begin, end) of its file fails with EIO, as on a bad block.
+// Every pread that touches [begin, end) of a file of more than 16 KiB fails with EIO, as on a bad block.
 void inject_bad_block(std::int64_t begin, std::int64_t end);
 void inject_none();
 // How many calls were made to fail since inject().

@@ -282,7 +282,9 @@ void Writer::acknowledge(const std::optional<Error>& error) {
   buffer_.clear();
   places_.clear();
   crash_point(CrashPoint::journal_append_after_ack);
-  if (!error && on_durable_) on_durable_();
+  if (error) return;
+  const std::lock_guard lock(callback_mutex_);
+  if (on_durable_) on_durable_();
 }
 
 Result<void> Writer::ensure_spare() {

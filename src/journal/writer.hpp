@@ -43,7 +43,10 @@ class Writer {
   Result<void> start();
   // Queues it, or says why not; then nothing of `append` is kept. Thread-safe.
   Result<void> submit(Append append);
-  void on_durable(std::function<void()> callback) { on_durable_ = std::move(callback); }
+  void on_durable(std::function<void()> callback) {
+    const std::lock_guard lock(callback_mutex_);
+    on_durable_ = std::move(callback);
+  }
 
  private:
   void run();
@@ -68,6 +71,9 @@ class Writer {
   const Clock& clock_;
   State& state_;
   const int folder_fd_;
+
+  // Held during the call as well, so that nobody is called after he was taken out.
+  std::mutex callback_mutex_;
   std::function<void()> on_durable_;
 
   // Guarded by queue_mutex_.

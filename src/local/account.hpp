@@ -21,10 +21,12 @@ struct Account {
 // `wanted` empty: this process's own user, or for root postgres if there is one, else nobody.
 Result<Account> choose_account(const std::string& wanted);
 
-// Takes the account's ids in a child between fork and exec; false where the kernel refuses. Async-signal-safe.
+// Takes the account's ids in a child between fork and exec; false where the kernel refuses.
+// Async-signal-safe.
 bool become(const Account& account);
 
-// Whether the account can enter the folder; else permission_denied names the first folder on the way that it cannot.
+// Whether the account can enter the folder; else permission_denied names the first folder on the way that it
+// cannot.
 Result<void> check_traversable(const Account& account, const std::filesystem::path& folder);
 
 }  // namespace citadel::local

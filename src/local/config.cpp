@@ -85,11 +85,13 @@ include_if_exists = {extra}
 )",
       fmt::arg("extra_plain", input.extra_settings.string()), fmt::arg("host", quote(input.host)),
       fmt::arg("port", input.postgres_port), fmt::arg("sockets", quote(input.socket_folder.string())),
-      fmt::arg("connections", max_connections(input.pgpool_children)), fmt::arg("reserved", superuser_connections),
+      fmt::arg("connections", max_connections(input.pgpool_children)),
+      fmt::arg("reserved", superuser_connections),
       fmt::arg("buffers", shared_buffers_mib(input.memory_bytes)),
       fmt::arg("cache", std::max<std::uint64_t>(input.memory_bytes / 2 / mib, 256)),
-      fmt::arg("dynamic", little_shared_memory ? "mmap" : "posix"), fmt::arg("durable", input.durability == Durability::full ? "on" : "off"), fmt::arg("settings", input.settings),
-      fmt::arg("extra", quote(input.extra_settings.string())));
+      fmt::arg("dynamic", little_shared_memory ? "mmap" : "posix"),
+      fmt::arg("durable", input.durability == Durability::full ? "on" : "off"),
+      fmt::arg("settings", input.settings), fmt::arg("extra", quote(input.extra_settings.string())));
 }
 
 std::string pg_hba_conf() {
@@ -201,10 +203,10 @@ REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {app};
 
 )",
-                     fmt::arg("superuser", superuser_role), fmt::arg("superuser_password", quote(superuser.reveal())),
-                     fmt::arg("owner", owner_role), fmt::arg("owner_password", quote(owner.reveal())),
-                     fmt::arg("app", app_role), fmt::arg("app_password", quote(app.reveal())),
-                     fmt::arg("database", database_name));
+                     fmt::arg("superuser", superuser_role),
+                     fmt::arg("superuser_password", quote(superuser.reveal())), fmt::arg("owner", owner_role),
+                     fmt::arg("owner_password", quote(owner.reveal())), fmt::arg("app", app_role),
+                     fmt::arg("app_password", quote(app.reveal())), fmt::arg("database", database_name));
 }
 
 }  // namespace citadel::local

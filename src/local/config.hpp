@@ -10,9 +10,9 @@
 namespace citadel::local {
 
 struct ConfigInput {
-  std::filesystem::path pgpool_folder;    // pool_passwd, pid file
+  std::filesystem::path pgpool_folder;  // pool_passwd, pid file
   std::filesystem::path socket_folder;
-  std::filesystem::path extra_settings;   // the operator's file; included where it exists
+  std::filesystem::path extra_settings;  // the operator's file; included where it exists
   std::string host;
   std::uint16_t postgres_port = 0;
   std::uint16_t pgpool_port = 0;
@@ -20,7 +20,7 @@ struct ConfigInput {
   std::uint64_t memory_bytes = 0;         // of the machine
   std::uint64_t shared_memory_bytes = 0;  // free in /dev/shm
   Durability durability = Durability::full;
-  std::string settings;                   // further lines for PostgreSQL
+  std::string settings;  // further lines for PostgreSQL
 };
 
 // Connections for people, migrations, LISTEN and cancels, beside Pgpool-II's.

@@ -16,7 +16,8 @@
 namespace citadel::local {
 namespace {
 
-constexpr std::uint64_t free_bytes_min = 512ull * 1024 * 1024;  // a new cluster takes 40 MiB, and its log 1 GiB soon
+constexpr std::uint64_t free_bytes_min =
+    512ull * 1024 * 1024;  // a new cluster takes 40 MiB, and its log 1 GiB soon
 
 Result<Secret> load_password(const Layout& layout, std::string_view role, bool make) {
   const auto path = password_path(layout, role);
@@ -25,7 +26,8 @@ Result<Secret> load_password(const Layout& layout, std::string_view role, bool m
   if (known.error().code != Code::not_found) return std::unexpected(known.error());
   if (!make) {
     return fail(Code::not_found,
-                fmt::format("{} is gone, and with it the password of {}; put it back from a backup", path.string(), role));
+                fmt::format("{} is gone, and with it the password of {}; put it back from a backup",
+                            path.string(), role));
   }
   std::array<unsigned char, 24> raw{};
   fill_secret_random(raw);
@@ -45,7 +47,8 @@ Result<void> check_space(const Layout& layout) {
   return {};
 }
 
-// A file of the servers': no secret may be readable before it has its owner and mode, so the file is made anew.
+// A file of the servers': no secret may be readable before it has its owner and mode, so the file is made
+// anew.
 Result<void> write_for(const Account& account, const std::filesystem::path& path, std::string_view content) {
   ::unlink(path.c_str());
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -84,13 +87,15 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
   std::filesystem::remove_all(layout.postgres_new, error);
   if (error) return fail_errno(error.value(), fmt::format("remove {}", layout.postgres_new.string()));
   CITADEL_TRY(own_folder(layout.postgres_new, account, 0700));
-  progress(fmt::format("making a PostgreSQL {} database cluster in {}", programs.postgres_major, layout.postgres.string()));
-  // Nobody can connect before our own pg_hba is there, and the password is set below: neither passes by a command line.
-  Command initdb{
-      .arguments = {programs.initdb.string(), "-D", layout.postgres_new.string(), "-U", std::string(superuser_role),
-                    "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--auth=reject", "--no-instructions"},
-      .folder = layout.pgpool,
-      .death_signal = SIGKILL};
+  progress(fmt::format("making a PostgreSQL {} database cluster in {}", programs.postgres_major,
+                       layout.postgres.string()));
+  // Nobody can connect before our own pg_hba is there, and the password is set below: neither passes by a
+  // command line.
+  Command initdb{.arguments = {programs.initdb.string(), "-D", layout.postgres_new.string(), "-U",
+                               std::string(superuser_role), "--encoding=UTF8", "--locale=C.UTF-8",
+                               "--data-checksums", "--auth=reject", "--no-instructions"},
+                 .folder = layout.pgpool,
+                 .death_signal = SIGKILL};
   if (durability == Durability::none) initdb.arguments.push_back("--no-sync");
   auto made = run(initdb, account, {}, deadline);
   if (!made) return std::unexpected(std::move(made).error().in("initdb"));
@@ -98,18 +103,22 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
   progress("making the roles and the database citadel_ai");
   const Command single{
       .arguments = {programs.postgres.string(), "--single", "-j", "-D", layout.postgres_new.string(), "-c",
-                    "exit_on_error=on", "-c", "log_statement=none", "-c", "log_min_error_statement=panic", "-c",
-                    "log_checkpoints=off", "-c", durability == Durability::none ? "fsync=off" : "fsync=on", "postgres"},
+                    "exit_on_error=on", "-c", "log_statement=none", "-c", "log_min_error_statement=panic",
+                    "-c", "log_checkpoints=off", "-c",
+                    durability == Durability::none ? "fsync=off" : "fsync=on", "postgres"},
       .folder = layout.postgres_new,
       .death_signal = SIGKILL};
-  auto booted = run(single, account, bootstrap_sql(passwords.superuser, passwords.owner, passwords.app), deadline);
+  auto booted =
+      run(single, account, bootstrap_sql(passwords.superuser, passwords.owner, passwords.app), deadline);
   if (!booted) return std::unexpected(std::move(booted).error().in("make roles"));
 
   auto conf = read_file(layout.postgres_new / "postgresql.conf", 1 << 20);
   if (!conf) return std::unexpected(conf.error());
-  CITADEL_TRY(write_for(account, layout.postgres_new / "postgresql.conf", *conf + "\ninclude = 'citadel.conf'\n"));
+  CITADEL_TRY(
+      write_for(account, layout.postgres_new / "postgresql.conf", *conf + "\ninclude = 'citadel.conf'\n"));
   if (::rename(layout.postgres_new.c_str(), layout.postgres.c_str()) != 0) {
-    return fail_errno(errno, fmt::format("rename {} to {}", layout.postgres_new.string(), layout.postgres.string()));
+    return fail_errno(errno,
+                      fmt::format("rename {} to {}", layout.postgres_new.string(), layout.postgres.string()));
   }
   return sync_folder(layout.data);
 }

@@ -1,5 +1,6 @@
-// Initialise: what the first start makes: passwords, PGDATA, roles and the database. A start that is killed in the
-// middle leaves nothing that the next one trusts: PGDATA is made beside its place and moved there when it is whole.
+// Initialise: what the first start makes: passwords, PGDATA, roles and the database. A start that is killed
+// in the middle leaves nothing that the next one trusts: PGDATA is made beside its place and moved there when
+// it is whole.
 #pragma once
 #include "base/secret.hpp"
 #include "local/config.hpp"
@@ -15,8 +16,8 @@ struct Passwords {
 
 std::filesystem::path password_path(const Layout& layout, std::string_view role);
 
-// Reads them from secrets/, and makes those that are missing where `make` is set. Without, a missing one is an error:
-// the database has a password that nobody knows any more.
+// Reads them from secrets/, and makes those that are missing where `make` is set. Without, a missing one is
+// an error: the database has a password that nobody knows any more.
 Result<Passwords> load_passwords(const Layout& layout, bool make);
 
 Result<void> initialise(const Layout& layout, const Account& account, const Programs& programs,

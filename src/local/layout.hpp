@@ -15,8 +15,8 @@ struct Layout {
   std::filesystem::path log_of(std::string_view name) const { return log / (std::string(name) + ".log"); }
 };
 
-// Makes what is missing. The servers own postgres/, pgpool/ and run/; the rest is this process's, 0700. `conflict`
-// where another process holds the folder; permission_denied and storage_full say which folder.
+// Makes what is missing. The servers own postgres/, pgpool/ and run/; the rest is this process's, 0700.
+// `conflict` where another process holds the folder; permission_denied and storage_full say which folder.
 Result<Layout> prepare_layout(const std::filesystem::path& data, const Account& account);
 
 // Makes a folder with this owner and mode, or puts one that is there right.

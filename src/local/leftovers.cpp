@@ -27,13 +27,17 @@ bool is_zombie(const std::filesystem::path& process) {
   const auto stat = read_file(process / "stat", 4096);
   if (!stat) return true;
   const auto end_of_name = stat->rfind(')');
-  return end_of_name == std::string::npos || end_of_name + 2 >= stat->size() || (*stat)[end_of_name + 2] == 'Z' ||
-         (*stat)[end_of_name + 2] == 'X';
+  return end_of_name == std::string::npos || end_of_name + 2 >= stat->size() ||
+         (*stat)[end_of_name + 2] == 'Z' || (*stat)[end_of_name + 2] == 'X';
 }
 
-bool is_gone(pid_t pid) { return ::kill(pid, 0) != 0 && errno == ESRCH; }
+bool is_gone(pid_t pid) {
+  return ::kill(pid, 0) != 0 && errno == ESRCH;
+}
 
-bool contains(const std::vector<pid_t>& pids, pid_t pid) { return std::ranges::find(pids, pid) != pids.end(); }
+bool contains(const std::vector<pid_t>& pids, pid_t pid) {
+  return std::ranges::find(pids, pid) != pids.end();
+}
 
 unsigned remove_shared_memory(const std::vector<pid_t>& pids, const Account& account) {
   unsigned removed = 0;
@@ -41,13 +45,15 @@ unsigned remove_shared_memory(const std::vector<pid_t>& pids, const Account& acc
   const int last = ::shmctl(0, SHM_INFO, &info);
   for (int index = 0; index <= last; ++index) {
     const int id = ::shmctl(index, SHM_STAT, &info);
-    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0 || !contains(pids, info.shm_cpid)) continue;
+    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0 || !contains(pids, info.shm_cpid))
+      continue;
     if (::shmctl(id, IPC_RMID, nullptr) == 0) ++removed;
   }
   return removed;
 }
 
-// A set does not say who made it, but each semaphore says who changed it last, if only to set its first value.
+// A set does not say who made it, but each semaphore says who changed it last, if only to set its first
+// value.
 bool belongs_to_dead(int id, unsigned long count, const std::vector<pid_t>& pids) {
   bool ours = false;
   for (unsigned long i = 0; i < count; ++i) {
@@ -79,15 +85,16 @@ unsigned remove_semaphores(const std::vector<pid_t>& pids, const Account& accoun
 std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::string_view program,
                                   const Account& account) {
   std::vector<pid_t> out;
-  struct stat wanted {};
+  struct stat wanted{};
   if (::stat(folder.c_str(), &wanted) != 0) return out;
   std::error_code error;
-  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
     const auto name = entry->path().filename().string();
     pid_t pid = 0;
     const auto [rest, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (bad != std::errc{} || rest != name.data() + name.size()) continue;
-    struct stat info {};
+    struct stat info{};
     if (::stat(entry->path().c_str(), &info) != 0 || info.st_uid != account.uid) continue;
     if (::stat((entry->path() / "cwd").c_str(), &info) != 0) continue;
     if (info.st_dev != wanted.st_dev || info.st_ino != wanted.st_ino) continue;
@@ -108,8 +115,8 @@ Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, st
     const auto live = find_processes(folder, program, account);
     if (live.empty()) return seen;
     if (deadline.expired()) {
-      return fail(Code::deadline_exceeded, fmt::format("{} process {} of {} does not end, even by SIGKILL", program,
-                                                       live.front(), folder.string()));
+      return fail(Code::deadline_exceeded, fmt::format("{} process {} of {} does not end, even by SIGKILL",
+                                                       program, live.front(), folder.string()));
     }
     const bool led = contains(live, leader) && !impatient.expired();
     if (led && !asked) ::kill(leader, first);
@@ -119,7 +126,8 @@ Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, st
       if (!led) ::kill(pid, SIGKILL);
       ::kill(pid, SIGCONT);  // a stopped process hears no other signal
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // sleep: not our children, so there is nothing to wait on
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(5));  // sleep: not our children, so there is nothing to wait on
   }
 }
 

@@ -1,6 +1,6 @@
-// Leftovers: processes and kernel objects of servers that ended without cleaning up: a parent killed by SIGKILL, or a
-// Citadel killed together with the machine's patience. A process is known by its working folder and program, never by
-// a number in a file alone: numbers are used again.
+// Leftovers: processes and kernel objects of servers that ended without cleaning up: a parent killed by
+// SIGKILL, or a Citadel killed together with the machine's patience. A process is known by its working folder
+// and program, never by a number in a file alone: numbers are used again.
 #pragma once
 #include <sys/types.h>
 
@@ -13,18 +13,19 @@
 
 namespace citadel::local {
 
-// Live processes (not zombies) of `account` whose working folder is `folder` and whose program's name is `program`.
+// Live processes (not zombies) of `account` whose working folder is `folder` and whose program's name is
+// `program`.
 std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::string_view program,
                                   const Account& account);
 
-// Ends them all and gives who they were. `leader`, their parent, is asked with the signal `first` and has half of the
-// time; where it is dead already, or when that time has passed, all get SIGKILL. deadline_exceeded names one that is
-// still there.
+// Ends them all and gives who they were. `leader`, their parent, is asked with the signal `first` and has
+// half of the time; where it is dead already, or when that time has passed, all get SIGKILL.
+// deadline_exceeded names one that is still there.
 Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, std::string_view program,
                                          const Account& account, pid_t leader, int first, Deadline deadline);
 
-// Removes the System V shared memory and semaphores that the dead processes `pids` (a Pgpool-II parent and its
-// children) made and that nobody uses. Gives how many objects went.
+// Removes the System V shared memory and semaphores that the dead processes `pids` (a Pgpool-II parent and
+// its children) made and that nobody uses. Gives how many objects went.
 unsigned remove_ipc(const std::vector<pid_t>& pids, const Account& account);
 
 // The first number in a pid file, -1 for none.

@@ -27,17 +27,21 @@ constexpr auto leftover_patience = 10s;  // for orphans to write out what they h
 constexpr auto kill_patience = 5s;       // for processes that got SIGKILL
 constexpr unsigned children_max = 4000;
 
-std::string_view program_name(Server server) { return server == Server::postgres ? "postgres" : "pgpool"; }
+std::string_view program_name(Server server) {
+  return server == Server::postgres ? "postgres" : "pgpool";
+}
 
 Result<void> check_options(const LocalOptions& options) {
-  if (options.postgres_port == 0 || options.pgpool_port == 0 || options.postgres_port == options.pgpool_port) {
-    return fail(Code::invalid_argument, fmt::format("the ports of PostgreSQL ({}) and Pgpool-II ({}) must be two "
-                                                    "different ones from 1 to 65535",
-                                                    options.postgres_port, options.pgpool_port));
+  if (options.postgres_port == 0 || options.pgpool_port == 0 ||
+      options.postgres_port == options.pgpool_port) {
+    return fail(Code::invalid_argument,
+                fmt::format("the ports of PostgreSQL ({}) and Pgpool-II ({}) must be two "
+                            "different ones from 1 to 65535",
+                            options.postgres_port, options.pgpool_port));
   }
   if (options.pgpool_children < 1 || options.pgpool_children > children_max) {
-    return fail(Code::invalid_argument, fmt::format("Pgpool-II can have 1 to {} children, not {}", children_max,
-                                                    options.pgpool_children));
+    return fail(Code::invalid_argument, fmt::format("Pgpool-II can have 1 to {} children, not {}",
+                                                    children_max, options.pgpool_children));
   }
   return {};
 }
@@ -56,15 +60,22 @@ void remove_sockets(const std::filesystem::path& run, std::uint16_t port) {
 
 }  // namespace
 
-std::string_view to_string(Server server) { return server == Server::postgres ? "PostgreSQL" : "Pgpool-II"; }
+std::string_view to_string(Server server) {
+  return server == Server::postgres ? "PostgreSQL" : "Pgpool-II";
+}
 
 std::string_view to_string(State state) {
   switch (state) {
-    case State::stopped: return "stopped";
-    case State::starting: return "starting";
-    case State::running: return "running";
-    case State::waiting: return "waiting";
-    case State::crash_loop: return "crash_loop";
+    case State::stopped:
+      return "stopped";
+    case State::starting:
+      return "starting";
+    case State::running:
+      return "running";
+    case State::waiting:
+      return "waiting";
+    case State::crash_loop:
+      return "crash_loop";
   }
   return "stopped";
 }
@@ -91,7 +102,8 @@ struct LocalServers::Impl {
   Supervisor::Program pgpool_program();
 };
 
-Result<void> LocalServers::Impl::end_leftovers(Server server, pid_t leader, Monotonic::duration patience) const {
+Result<void> LocalServers::Impl::end_leftovers(Server server, pid_t leader,
+                                               Monotonic::duration patience) const {
   CITADEL_ASSIGN(auto pids, end_processes(folder(server), program_name(server), account, leader, SIGINT,
                                           Deadline::after(patience)));
   if (!pids.empty()) {
@@ -107,7 +119,8 @@ Result<void> LocalServers::Impl::end_leftovers(Server server, pid_t leader, Mono
   return {};
 }
 
-// Nobody but us uses this folder (the lock) and nothing of its last server runs: what is left is only in the way.
+// Nobody but us uses this folder (the lock) and nothing of its last server runs: what is left is only in the
+// way.
 Result<void> LocalServers::Impl::clean_up(Server server, pid_t died) const {
   const auto leader = died > 0 ? died : read_pid_file(pid_file(server));
   CITADEL_TRY(end_leftovers(server, leader, died > 0 ? kill_patience : leftover_patience));
@@ -118,21 +131,20 @@ Result<void> LocalServers::Impl::clean_up(Server server, pid_t died) const {
 }
 
 Result<void> LocalServers::Impl::configure() const {
-  struct statvfs shared {};
+  struct statvfs shared{};
   const bool known = ::statvfs("/dev/shm", &shared) == 0;
-  const ConfigInput input{
-      .pgpool_folder = layout.pgpool,
-      .socket_folder = layout.run,
-      .extra_settings = layout.extra_settings,
-      .host = options.host,
-      .postgres_port = options.postgres_port,
-      .pgpool_port = options.pgpool_port,
-      .pgpool_children = options.pgpool_children,
-      .memory_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                      static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)),
-      .shared_memory_bytes = known ? shared.f_bavail * shared.f_frsize : 0,
-      .durability = options.durability,
-      .settings = options.postgres_settings};
+  const ConfigInput input{.pgpool_folder = layout.pgpool,
+                          .socket_folder = layout.run,
+                          .extra_settings = layout.extra_settings,
+                          .host = options.host,
+                          .postgres_port = options.postgres_port,
+                          .pgpool_port = options.pgpool_port,
+                          .pgpool_children = options.pgpool_children,
+                          .memory_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)),
+                          .shared_memory_bytes = known ? shared.f_bavail * shared.f_frsize : 0,
+                          .durability = options.durability,
+                          .settings = options.postgres_settings};
   return write_configuration(layout, account, input, passwords);
 }
 
@@ -150,23 +162,25 @@ Supervisor::Program LocalServers::Impl::postgres_program() {
 
 Supervisor::Program LocalServers::Impl::pgpool_program() {
   const auto in_folder = [this](std::string_view name) { return (layout.pgpool / name).string(); };
-  return {.name = std::string(to_string(Server::pgpool)),
-          .command = {.arguments = {programs.pgpool.string(), "-n", "-D", "-f", in_folder("pgpool.conf"), "-a",
-                                    in_folder("pool_hba.conf"), "-F", in_folder("pcp.conf"), "-k", "none"},
-                      .folder = layout.pgpool,
-                      .death_signal = SIGINT},
-          .log = layout.log_of("pgpool"),
-          .stop_signal = SIGINT,
-          .abort_signal = SIGQUIT,
-          .clean_up = [this](pid_t died) { return clean_up(Server::pgpool, died); },
-          .ready = [this](pid_t) { return answers(options.host, options.pgpool_port); }};
+  return {
+      .name = std::string(to_string(Server::pgpool)),
+      .command = {.arguments = {programs.pgpool.string(), "-n", "-D", "-f", in_folder("pgpool.conf"), "-a",
+                                in_folder("pool_hba.conf"), "-F", in_folder("pcp.conf"), "-k", "none"},
+                  .folder = layout.pgpool,
+                  .death_signal = SIGINT},
+      .log = layout.log_of("pgpool"),
+      .stop_signal = SIGINT,
+      .abort_signal = SIGQUIT,
+      .clean_up = [this](pid_t died) { return clean_up(Server::pgpool, died); },
+      .ready = [this](pid_t) { return answers(options.host, options.pgpool_port); }};
 }
 
 LocalServers::LocalServers(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 LocalServers::~LocalServers() = default;
 
-Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, Deadline deadline, Progress progress) {
+Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, Deadline deadline,
+                                                          Progress progress) {
   if (!progress) progress = [](std::string_view) {};
   CITADEL_TRY(check_options(options));
   auto impl = std::make_unique<Impl>();
@@ -198,7 +212,8 @@ Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, 
   impl->supervisor = std::make_unique<Supervisor>(impl->account, std::move(programs));
   auto servers = std::unique_ptr<LocalServers>(new LocalServers(std::move(impl)));
   const auto& made = *servers->impl_;
-  progress(fmt::format("starting PostgreSQL {} on port {}", made.programs.postgres_major, made.options.postgres_port));
+  progress(fmt::format("starting PostgreSQL {} on port {}", made.programs.postgres_major,
+                       made.options.postgres_port));
   CITADEL_TRY(servers->start(Server::postgres, deadline));
   progress(fmt::format("starting Pgpool-II on port {}", made.options.pgpool_port));
   CITADEL_TRY(servers->start(Server::pgpool, deadline));
@@ -217,9 +232,15 @@ Endpoint LocalServers::pooled() const {
   return endpoint;
 }
 
-const Secret& LocalServers::owner_password() const { return impl_->passwords.owner; }
-const Secret& LocalServers::app_password() const { return impl_->passwords.app; }
-const Secret& LocalServers::superuser_password() const { return impl_->passwords.superuser; }
+const Secret& LocalServers::owner_password() const {
+  return impl_->passwords.owner;
+}
+const Secret& LocalServers::app_password() const {
+  return impl_->passwords.app;
+}
+const Secret& LocalServers::superuser_password() const {
+  return impl_->passwords.superuser;
+}
 
 std::filesystem::path LocalServers::password_file(std::string_view role) const {
   return password_path(impl_->layout, role);
@@ -229,9 +250,13 @@ std::filesystem::path LocalServers::log_file(Server server) const {
   return impl_->layout.log_of(program_name(server));
 }
 
-const std::filesystem::path& LocalServers::socket_folder() const { return impl_->layout.run; }
+const std::filesystem::path& LocalServers::socket_folder() const {
+  return impl_->layout.run;
+}
 
-int LocalServers::postgres_major() const { return impl_->programs.postgres_major; }
+int LocalServers::postgres_major() const {
+  return impl_->programs.postgres_major;
+}
 
 ServerStatus LocalServers::status(Server server) const {
   return impl_->supervisor->status(static_cast<std::size_t>(server));

@@ -1,20 +1,22 @@
-// LocalServers: a private PostgreSQL and a private Pgpool-II in a data folder, created at the first start, supervised
-// while this object lives, stopped with it, and kept from start to start.
+// LocalServers: a private PostgreSQL and a private Pgpool-II in a data folder, created at the first start,
+// supervised while this object lives, stopped with it, and kept from start to start.
 //
 //   auto servers = local::LocalServers::start({.data = "/var/lib/citadel"}, Deadline::after(60s), print);
 //   if (!servers) …                                // says what is wrong and what to do
 //   connect((*servers)->pooled(), local::app_role, (*servers)->app_password());
 //   (*servers)->stop(Deadline::after(10s));
 //
-// The data folder holds postgres/ (PGDATA), pgpool/, run/ (sockets), log/, secrets/ (passwords, one 0600 file each)
-// and, if an operator makes it, postgres.extra.conf with settings of his own. One process at a time may use it.
+// The data folder holds postgres/ (PGDATA), pgpool/, run/ (sockets), log/, secrets/ (passwords, one 0600 file
+// each) and, if an operator makes it, postgres.extra.conf with settings of his own. One process at a time may
+// use it.
 //
-// A server that dies is started again, at once the first time, then with growing pauses. Should this process die,
-// by SIGKILL even, the kernel tells both servers to shut down; what is left over from a start that could not end
-// cleanly is found and stopped by the next one. Started by root, the servers run as an unprivileged user.
+// A server that dies is started again, at once the first time, then with growing pauses. Should this process
+// die, by SIGKILL even, the kernel tells both servers to shut down; what is left over from a start that could
+// not end cleanly is found and stopped by the next one. Started by root, the servers run as an unprivileged
+// user.
 //
-// Thread-safe. Calls block for as long as their deadline allows; nothing here may be called from an I/O thread, save
-// what only reads (endpoints, passwords, status).
+// Thread-safe. Calls block for as long as their deadline allows; nothing here may be called from an I/O
+// thread, save what only reads (endpoints, passwords, status).
 #pragma once
 #include <sys/types.h>
 
@@ -33,8 +35,8 @@
 namespace citadel::local {
 
 inline constexpr std::string_view database_name = "citadel_ai";
-inline constexpr std::string_view owner_role = "citadel_owner";    // owns the schemas, runs migrations
-inline constexpr std::string_view app_role = "citadel_app";        // the daemon's; owns nothing
+inline constexpr std::string_view owner_role = "citadel_owner";  // owns the schemas, runs migrations
+inline constexpr std::string_view app_role = "citadel_app";      // the daemon's; owns nothing
 inline constexpr std::string_view superuser_role = "postgres";
 
 enum class Durability : std::uint8_t {
@@ -47,8 +49,8 @@ struct LocalOptions {
   std::string host = "127.0.0.1";  // an IPv4 address that both servers listen on
   std::uint16_t postgres_port = 5434;
   std::uint16_t pgpool_port = 5433;
-  // The servers' user when this process is root; empty: postgres if there is one, else nobody. Must be empty or the
-  // own name otherwise.
+  // The servers' user when this process is root; empty: postgres if there is one, else nobody. Must be empty
+  // or the own name otherwise.
   std::string user = {};
   // Clients that Pgpool-II serves at a time: 100 for the pool, and headroom for cancels and people.
   unsigned pgpool_children = 120;
@@ -64,8 +66,8 @@ enum class Server : std::uint8_t { postgres, pgpool };
 std::string_view to_string(Server server);  // "PostgreSQL", "Pgpool-II"
 
 enum class State : std::uint8_t {
-  stopped,    // on demand
-  starting,   // runs and does not answer yet
+  stopped,   // on demand
+  starting,  // runs and does not answer yet
   running,
   waiting,    // died; is started again after a pause
   crash_loop  // has died too often in a row to hope; still tried, at the longest pause
@@ -74,9 +76,9 @@ std::string_view to_string(State state);
 
 struct ServerStatus {
   State state = State::stopped;
-  pid_t pid = -1;            // its parent process; -1 where none runs
+  pid_t pid = -1;              // its parent process; -1 where none runs
   std::uint64_t restarts = 0;  // since start()
-  std::string last_failure;  // how it died last, with the tail of its log; empty if it never did
+  std::string last_failure;    // how it died last, with the tail of its log; empty if it never did
 };
 
 struct Endpoint {
@@ -110,7 +112,8 @@ class LocalServers {
   int postgres_major() const;
 
   ServerStatus status(Server server) const;
-  // Pgpool-II first, then PostgreSQL: clients end, data is written out. At the deadline what still runs is killed.
+  // Pgpool-II first, then PostgreSQL: clients end, data is written out. At the deadline what still runs is
+  // killed.
   Result<void> stop(Deadline deadline);
 
   // One server alone, for `citadel verify` and tests. A stopped server stays so until it is started.

@@ -49,7 +49,8 @@ std::string listener_of(std::uint16_t port) {
   std::error_code error;
   for (const auto& inode : listening_inodes(port)) {
     const auto wanted = fmt::format("socket:[{}]", inode);
-    for (std::filesystem::directory_iterator process("/proc", error), end; process != end; process.increment(error)) {
+    for (std::filesystem::directory_iterator process("/proc", error), end; process != end;
+         process.increment(error)) {
       const auto pid = process->path().filename().string();
       if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
       std::error_code denied;
@@ -72,7 +73,8 @@ Result<void> check_port_free(const std::string& host, std::uint16_t port, std::s
   if (!fd) return fail_errno(errno, "make a socket");
   const int on = 1;  // as the servers do: connections that linger in TIME_WAIT are not in the way
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && ::listen(fd.get(), 1) == 0) {
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+      ::listen(fd.get(), 1) == 0) {
     return {};
   }
   const int why = errno;
@@ -80,7 +82,8 @@ Result<void> check_port_free(const std::string& host, std::uint16_t port, std::s
   auto who = listener_of(port);
   if (who.empty()) who = "another program";
   return fail(Code::conflict,
-              fmt::format("port {} of {} is in use by {}; stop it, or choose another port with {}", port, host, who, setting));
+              fmt::format("port {} of {} is in use by {}; stop it, or choose another port with {}", port,
+                          host, who, setting));
 }
 
 bool answers(const std::string& host, std::uint16_t port) {

@@ -15,7 +15,9 @@
 namespace citadel::local {
 namespace {
 
-bool runs(const std::filesystem::path& program) { return ::access(program.c_str(), X_OK) == 0; }
+bool runs(const std::filesystem::path& program) {
+  return ::access(program.c_str(), X_OK) == 0;
+}
 
 std::vector<std::filesystem::path> path_folders() {
   std::vector<std::filesystem::path> out;
@@ -30,8 +32,9 @@ std::vector<std::filesystem::path> path_folders() {
 
 Result<int> ask_major(const std::filesystem::path& postgres) {
   const Account self{};  // no change of user: it only prints
-  CITADEL_ASSIGN(const auto line, run({.arguments = {postgres.string(), "--version"}, .folder = "/", .death_signal = 9},
-                                      self, {}, Deadline::after(std::chrono::seconds(10))));
+  CITADEL_ASSIGN(const auto line,
+                 run({.arguments = {postgres.string(), "--version"}, .folder = "/", .death_signal = 9}, self,
+                     {}, Deadline::after(std::chrono::seconds(10))));
   if (const auto major = parse_postgres_major(line)) return *major;
   return fail(Code::unsupported, fmt::format("{} --version says {}", postgres.string(), line));
 }
@@ -52,14 +55,16 @@ std::vector<std::filesystem::path> postgres_folders(std::optional<int> data_majo
 
 std::unexpected<Error> no_postgres(std::optional<int> data_major, const std::string& seen) {
   if (data_major) {
-    return fail(Code::unsupported,
-                fmt::format("the data folder was made by PostgreSQL {0}, whose programs are not here{1}; install "
-                            "postgresql-{0}, or move the data to a newer version by pg_upgrade",
-                            *data_major, seen.empty() ? "" : " (found: " + seen + ")"));
+    return fail(
+        Code::unsupported,
+        fmt::format("the data folder was made by PostgreSQL {0}, whose programs are not here{1}; install "
+                    "postgresql-{0}, or move the data to a newer version by pg_upgrade",
+                    *data_major, seen.empty() ? "" : " (found: " + seen + ")"));
   }
-  return fail(Code::not_found,
-              fmt::format("PostgreSQL {} to {} was not found{}; on Debian: apt-get install postgresql-15",
-                          postgres_major_min, postgres_major_max, seen.empty() ? "" : " (found: " + seen + ")"));
+  return fail(
+      Code::not_found,
+      fmt::format("PostgreSQL {} to {} was not found{}; on Debian: apt-get install postgresql-15",
+                  postgres_major_min, postgres_major_max, seen.empty() ? "" : " (found: " + seen + ")"));
 }
 
 Result<Programs> find_postgres(const std::filesystem::path& named, std::optional<int> data_major) {
@@ -69,8 +74,11 @@ Result<Programs> find_postgres(const std::filesystem::path& named, std::optional
     if (!runs(folder / "postgres") || !runs(folder / "initdb")) continue;
     const auto major = ask_major(folder / "postgres");
     if (!major) continue;
-    if (*major >= postgres_major_min && *major <= postgres_major_max && data_major.value_or(*major) == *major) {
-      return Programs{.postgres = folder / "postgres", .initdb = folder / "initdb", .pgpool = {},
+    if (*major >= postgres_major_min && *major <= postgres_major_max &&
+        data_major.value_or(*major) == *major) {
+      return Programs{.postgres = folder / "postgres",
+                      .initdb = folder / "initdb",
+                      .pgpool = {},
                       .postgres_major = *major};
     }
     seen += fmt::format("{}{} in {}", seen.empty() ? "" : ", ", *major, folder.string());
@@ -84,7 +92,8 @@ std::optional<int> parse_postgres_major(std::string_view version_line) {
   const auto start = version_line.find_first_of("0123456789");
   if (start == std::string_view::npos) return std::nullopt;
   int major = 0;
-  const auto [end, error] = std::from_chars(version_line.data() + start, version_line.data() + version_line.size(), major);
+  const auto [end, error] =
+      std::from_chars(version_line.data() + start, version_line.data() + version_line.size(), major);
   if (error != std::errc{} || major < 8 || major > 999) return std::nullopt;
   return major;
 }
@@ -94,7 +103,8 @@ Result<std::optional<int>> data_major(const std::filesystem::path& postgres_data
   if (!text && text.error().code == Code::not_found) return std::optional<int>();
   if (!text) return std::unexpected(text.error());
   const auto major = parse_postgres_major(*text);
-  if (!major) return fail(Code::corrupt, fmt::format("{}/PG_VERSION holds no version", postgres_data.string()));
+  if (!major)
+    return fail(Code::corrupt, fmt::format("{}/PG_VERSION holds no version", postgres_data.string()));
   return major;
 }
 

@@ -15,8 +15,9 @@ struct Programs {
   int postgres_major = 0;
 };
 
-// `data_major` is the version that made the data, if there is any: the server's must be the same. `postgres_folder`
-// and `pgpool_program` skip the search where they are not empty. not_found names the Debian packages.
+// `data_major` is the version that made the data, if there is any: the server's must be the same.
+// `postgres_folder` and `pgpool_program` skip the search where they are not empty. not_found names the Debian
+// packages.
 Result<Programs> find_programs(const std::filesystem::path& postgres_folder,
                                const std::filesystem::path& pgpool_program, std::optional<int> data_major);
 

@@ -2,9 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
-#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,7 +20,8 @@
 namespace citadel::local {
 namespace {
 
-constexpr std::size_t output_bytes_max = 65536;  // of a program that run() waits for; more is dropped from its start
+constexpr std::size_t output_bytes_max =
+    65536;  // of a program that run() waits for; more is dropped from its start
 
 // What the child needs, made before fork: between fork and exec nothing may allocate or lock.
 struct Prepared {
@@ -43,10 +44,10 @@ Prepared prepare(const Command& command, const Account& account) {
   return out;
 }
 
-[[noreturn]] void exec_in_child(const Command& command, const Account& account, const Prepared& prepared, pid_t parent,
-                                int input, int output, int report) {
+[[noreturn]] void exec_in_child(const Command& command, const Account& account, const Prepared& prepared,
+                                pid_t parent, int input, int output, int report) {
   ::setsid();
-  struct sigaction standard {};
+  struct sigaction standard{};
   standard.sa_handler = SIG_DFL;
   for (int number = 1; number < 65; ++number) ::sigaction(number, &standard, nullptr);
   sigset_t none;
@@ -67,7 +68,8 @@ Prepared prepare(const Command& command, const Account& account) {
 // A socket pair and not a pipe: writing to a program that has gone must not raise SIGPIPE.
 Result<std::array<UniqueFd, 2>> make_pipe() {
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno(errno, "make a pipe");
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno(errno, "make a pipe");
   return std::array{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
@@ -115,7 +117,8 @@ std::optional<std::string> ended(const Child& child) {
   return fmt::format("exit code {}", WEXITSTATUS(status));
 }
 
-Result<std::string> run(const Command& command, const Account& account, std::string_view input, Deadline deadline) {
+Result<std::string> run(const Command& command, const Account& account, std::string_view input,
+                        Deadline deadline) {
   CITADEL_ASSIGN(auto in, make_pipe());
   CITADEL_ASSIGN(auto out, make_pipe());
   CITADEL_ASSIGN(auto child, spawn(command, account, in[0].get(), out[1].get()));

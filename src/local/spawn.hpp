@@ -25,14 +25,16 @@ struct Child {
   UniqueFd watch;  // a pidfd: readable when the program has ended
 };
 
-// The program gets a session of its own (a terminal's Ctrl-C is for us, who stop it in order), default signals, the
-// locale C.UTF-8, `input` as standard input (-1: /dev/null) and `output` as both outputs. Fails with what exec said.
+// The program gets a session of its own (a terminal's Ctrl-C is for us, who stop it in order), default
+// signals, the locale C.UTF-8, `input` as standard input (-1: /dev/null) and `output` as both outputs. Fails
+// with what exec said.
 Result<Child> spawn(const Command& command, const Account& account, int input, int output);
 
 // Reaps; nullopt while it runs. The text says how it ended: "exit code 1", "signal 9".
 std::optional<std::string> ended(const Child& child);
 
 // Runs to the end with `input`. A code other than 0 is `internal` with the last lines of output.
-Result<std::string> run(const Command& command, const Account& account, std::string_view input, Deadline deadline);
+Result<std::string> run(const Command& command, const Account& account, std::string_view input,
+                        Deadline deadline);
 
 }  // namespace citadel::local

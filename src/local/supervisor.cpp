@@ -21,13 +21,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto ready_poll = 5ms;    // while a server starts; there is no event to wait for
-constexpr auto idle_poll = 5s;      // otherwise: only to look at the logs' sizes
+constexpr auto ready_poll = 5ms;  // while a server starts; there is no event to wait for
+constexpr auto idle_poll = 5s;    // otherwise: only to look at the logs' sizes
 constexpr auto pause_first = 200ms;
 constexpr auto pause_max = 10s;
 constexpr std::size_t tail_bytes_max = 2000;
 
-// Only the supervisor's thread changes what these calls look at; who asks for a status must not wait for them.
+// Only the supervisor's thread changes what these calls look at; who asks for a status must not wait for
+// them.
 template <class Function>
 auto unlocked(std::unique_lock<std::mutex>& lock, Function&& function) {
   lock.unlock();
@@ -85,7 +86,8 @@ Supervisor::Supervisor(Account account, std::vector<Program> programs)
 Supervisor::~Supervisor() {
   const auto deadline = Deadline::after(10s);
   for (std::size_t i = servers_.size(); i-- > 0;) {
-    if (auto stopped = stop(i, deadline); !stopped) log::error("local", "not stopped", {{"error", stopped.error()}});
+    if (auto stopped = stop(i, deadline); !stopped)
+      log::error("local", "not stopped", {{"error", stopped.error()}});
   }
   {
     const std::lock_guard lock(mutex_);
@@ -115,9 +117,9 @@ Result<void> Supervisor::start(std::size_t index, Deadline deadline) {
   if (server.state == State::running) return {};
   if (done) return fail(Code::unavailable, server.last_failure);
   // Left wanted: whoever gave up waiting decides whether to stop it.
-  return fail(Code::deadline_exceeded, fmt::format("{} did not become ready in time; the end of {}:\n{}",
-                                                   server.program.name, server.program.log.string(),
-                                                   log_tail(server.program.log)));
+  return fail(Code::deadline_exceeded,
+              fmt::format("{} did not become ready in time; the end of {}:\n{}", server.program.name,
+                          server.program.log.string(), log_tail(server.program.log)));
 }
 
 Result<void> Supervisor::stop(std::size_t index, Deadline deadline) {
@@ -127,14 +129,18 @@ Result<void> Supervisor::stop(std::size_t index, Deadline deadline) {
   server.stop_by = deadline;
   wake();
   // One more second: at the deadline it is killed, which takes a moment.
-  if (changed_.wait_until(lock, deadline.when() + 1s, [&] { return server.state == State::stopped; })) return {};
-  return fail(Code::deadline_exceeded, fmt::format("{} (process {}) does not end", server.program.name, server.child.pid));
+  if (changed_.wait_until(lock, deadline.when() + 1s, [&] { return server.state == State::stopped; }))
+    return {};
+  return fail(Code::deadline_exceeded,
+              fmt::format("{} (process {}) does not end", server.program.name, server.child.pid));
 }
 
 ServerStatus Supervisor::status(std::size_t index) const {
   const std::lock_guard lock(mutex_);
   const auto& server = *servers_[index];
-  return {.state = server.state, .pid = server.child.pid, .restarts = server.restarts,
+  return {.state = server.state,
+          .pid = server.child.pid,
+          .restarts = server.restarts,
           .last_failure = server.last_failure};
 }
 
@@ -195,7 +201,8 @@ void Supervisor::step(Server& server, std::unique_lock<std::mutex>& lock) {
     return;
   }
   if (!server.wanted) return press_stop(server);
-  if (server.state == State::starting && unlocked(lock, [&] { return server.program.ready(server.child.pid); })) {
+  if (server.state == State::starting &&
+      unlocked(lock, [&] { return server.program.ready(server.child.pid); })) {
     server.state = State::running;
     server.running_since = Monotonic::now();
     log::info("local", "server is ready", {{"server", server.program.name}, {"pid", server.child.pid}});
@@ -220,7 +227,8 @@ void Supervisor::launch(Server& server, std::unique_lock<std::mutex>& lock) {
 }
 
 void Supervisor::died(Server& server, const std::string& how) {
-  const bool stable = server.state == State::running && Monotonic::now() - server.running_since >= stable_after;
+  const bool stable =
+      server.state == State::running && Monotonic::now() - server.running_since >= stable_after;
   server.child = {};
   if (!server.wanted) {
     server.state = State::stopped;
@@ -239,8 +247,11 @@ void Supervisor::died(Server& server, const std::string& how) {
     server.restart_at = Monotonic::now() + restart_pause(server.deaths_in_row);
     server.state = server.deaths_in_row >= crash_loop_deaths ? State::crash_loop : State::waiting;
     log::error("local", "server died; it is started again",
-               {{"server", server.program.name}, {"how", how}, {"deaths_in_row", server.deaths_in_row},
-                {"pause_ms", restart_pause(server.deaths_in_row).count()}, {"log", server.program.log.string()}});
+               {{"server", server.program.name},
+                {"how", how},
+                {"deaths_in_row", server.deaths_in_row},
+                {"pause_ms", restart_pause(server.deaths_in_row).count()},
+                {"log", server.program.log.string()}});
   }
   changed_.notify_all();
 }
@@ -271,7 +282,8 @@ void Supervisor::rotate_log(const Server& server) const {
   std::error_code error;
   const auto& log = server.program.log;
   if (std::filesystem::file_size(log, error) < log_bytes_max || error) return;
-  // Copied and emptied rather than renamed: the server holds it open, in append mode. A few lines may be lost.
+  // Copied and emptied rather than renamed: the server holds it open, in append mode. A few lines may be
+  // lost.
   auto old = log;
   old += ".1";
   std::filesystem::copy_file(log, old, std::filesystem::copy_options::overwrite_existing, error);

@@ -1,6 +1,6 @@
-// Supervisor: keeps a few programs running on a thread of its own: starts them, notices their end at once, starts them
-// again with growing pauses, stops them in order. The thread lives as long as the object, because the kernel's signal at
-// our death goes by the thread that forked.
+// Supervisor: keeps a few programs running on a thread of its own: starts them, notices their end at once,
+// starts them again with growing pauses, stops them in order. The thread lives as long as the object, because
+// the kernel's signal at our death goes by the thread that forked.
 //
 // Thread-safe; each call blocks until what it asks for has happened, or its deadline.
 #pragma once
@@ -16,7 +16,8 @@
 
 namespace citadel::local {
 
-// How long a server waits after its nth death in a row before it is started again; the first is not waited for.
+// How long a server waits after its nth death in a row before it is started again; the first is not waited
+// for.
 std::chrono::milliseconds restart_pause(unsigned deaths_in_row);
 inline constexpr unsigned crash_loop_deaths = 5;
 // A server that ran this long is no longer in a row of deaths.
@@ -30,10 +31,10 @@ class Supervisor {
     std::string name;
     Command command;
     std::filesystem::path log;
-    int stop_signal = 0;                           // asks it to end soon and in order
-    int abort_signal = 0;                          // asks it to end now
-    std::function<Result<void>(pid_t)> clean_up;   // before each start; the pid that died, or -1
-    std::function<bool(pid_t)> ready;              // asked every few milliseconds while it starts
+    int stop_signal = 0;                          // asks it to end soon and in order
+    int abort_signal = 0;                         // asks it to end now
+    std::function<Result<void>(pid_t)> clean_up;  // before each start; the pid that died, or -1
+    std::function<bool(pid_t)> ready;             // asked every few milliseconds while it starts
   };
 
   Supervisor(Account account, std::vector<Program> programs);

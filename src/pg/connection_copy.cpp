@@ -9,7 +9,16 @@ Task<Result<Rows>> read_to_end(Session& session, Deadline deadline) {
   Rows last;
   for (;;) {
     CITADEL_CO_ASSIGN(Rows rows, co_await session.next(deadline));
-    if (kind_of(rows) == Kind::end) break;
+    const Kind kind = kind_of(rows);
+    if (kind == Kind::end) break;
+    // libpq repeats these until somebody serves the COPY.
+    if (kind == Kind::copy_in) {
+      session.end_copy("one COPY a call");
+      CITADEL_CO_TRY(co_await session.flush(deadline));
+    } else if (kind == Kind::copy_out) {
+      session.mark_lost();
+      co_return fail(Code::invalid_argument, "one COPY a call; the session is closed");
+    }
     last = std::move(rows);
   }
   CITADEL_CO_TRY(session.finish());
@@ -26,8 +35,15 @@ Task<Result<void>> begin_copy(Session& session, std::string_view sql, Kind wante
   const Kind kind = kind_of(first);
   if (kind == wanted) co_return Result<void>();
   if (kind == Kind::copy_in) session.end_copy("not the COPY that was expected");
-  if (kind == Kind::copy_out) session.mark_lost();
-  if (kind != Kind::copy_out) CITADEL_CO_TRY(co_await read_to_end(session, deadline));
+  if (kind == Kind::copy_out) {
+    session.mark_lost();
+  } else {
+    auto end = co_await read_to_end(session, deadline);
+    // Of a COPY that we ended ourselves the server's error says nothing new.
+    if (!end && (kind == Kind::error || session.state() == SessionState::broken)) {
+      co_return std::unexpected(std::move(end).error());
+    }
+  }
   co_return fail(Code::invalid_argument, "this statement is not the COPY that the call is for");
 }
 

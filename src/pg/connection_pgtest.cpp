@@ -1,11 +1,6 @@
 #include "pg/connection.hpp"
 
-#include <sys/socket.h>
-
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <numeric>
 
 #include "pg/pgtest.hpp"
 
@@ -17,7 +12,6 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr Statement select_number{"select_number", "SELECT $1::int8"};
-constexpr Statement sleep_for{"sleep_for", "SELECT pg_sleep($1)"};
 constexpr Statement terminate{"terminate", "SELECT pg_terminate_backend($1)"};
 
 class ConnectionRoute : public PgRouteTest {};
@@ -134,146 +128,7 @@ TEST_P(ConnectionRoute, LargeParametersAndResults) {
   });
 }
 
-TEST_P(ConnectionRoute, AMissedDeadlineLeavesItBusyAndRecoverByCancelRequestMendsIt) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    const auto begun = Monotonic::now();
-    EXPECT_CODE(co_await db->execute(sleep_for, Params(30.0), Deadline::after(200ms)),
-                Code::deadline_exceeded);
-    EXPECT_LT(Monotonic::now() - begun, 1s);
-    EXPECT_EQ(db->state(), SessionState::busy);
-    EXPECT_CODE(co_await db->execute(select_number, Params(std::int64_t{1}), soon()), Code::internal);
-    EXPECT_EQ(db->state(), SessionState::busy);
-    CO_ASSERT_OK(co_await db->recover(Deadline::after(5s)));
-    EXPECT_EQ(db->state(), SessionState::idle);
-    auto rows = co_await db->execute(select_number, Params(std::int64_t{7}), soon());
-    CO_ASSERT_OK(rows);
-    EXPECT_EQ((*rows)[0].get<std::int64_t>(0), 7);
-  });
-}
-
-TEST_P(ConnectionRoute, RecoverThroughADirectSession) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    auto helper = co_await connect(Route::direct);
-    CO_ASSERT_OK(co_await db->execute_simple("BEGIN", soon()));
-    EXPECT_CODE(co_await db->execute(sleep_for, Params(30.0), Deadline::after(100ms)),
-                Code::deadline_exceeded);
-    CO_ASSERT_OK(co_await db->recover(Deadline::after(5s), helper.get()));
-    EXPECT_EQ(db->state(), SessionState::idle);
-    CO_ASSERT_OK(co_await db->execute(select_number, Params(std::int64_t{7}), soon()));
-  });
-}
-
-TEST_P(ConnectionRoute, RecoverRollsBackWhatWasLeftOpen) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    CO_ASSERT_OK(co_await db->execute_simple("BEGIN", soon()));
-    EXPECT_EQ(db->state(), SessionState::in_block);
-    EXPECT_CODE(co_await db->execute_simple("SELECT 1 / 0", soon()), Code::invalid_argument);
-    EXPECT_EQ(db->state(), SessionState::failed);
-    CO_ASSERT_OK(co_await db->recover(soon()));
-    EXPECT_EQ(db->state(), SessionState::idle);
-  });
-}
-
 // Statements of about the deadline's own length: the cancel and the answer cross each other all the time.
-TEST_P(ConnectionRoute, NoLateCancelHitsTheNextStatement) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    auto helper = co_await connect(Route::direct);
-    int missed = 0;
-    for (int i = 0; i < 120; ++i) {
-      auto slept = co_await db->execute(sleep_for, Params(0.004), Deadline::after(3500us + (i % 12) * 120us));
-      if (slept) continue;
-      EXPECT_CODE(slept, Code::deadline_exceeded);
-      ++missed;
-      auto recovered = co_await db->recover(soon(), i % 2 == 0 ? helper.get() : nullptr);
-      if (!recovered) {
-        // Allowed only where nobody can tell whether the cancel is still on its way.
-        EXPECT_EQ(GetParam(), Route::pgpool) << recovered.error().to_string();
-        EXPECT_EQ(db->state(), SessionState::broken);
-        db = co_await connect();
-      }
-      for (int k = 0; k < 3; ++k)
-        CO_ASSERT_OK(co_await db->execute(select_number, Params(std::int64_t{k}), soon()));
-    }
-    EXPECT_GT(missed, 10);
-  });
-}
-
-TEST_P(ConnectionRoute, ACancelledCoroutineLeavesItBusy) {
-  std::unique_ptr<Connection> db;
-  run([&]() -> Task<> { db = co_await connect(); });
-  asio::cancellation_signal cancel;
-  bool aborted = false;
-  asio::steady_timer timer(context_, 100ms);
-  timer.async_wait([&](auto) { cancel.emit(asio::cancellation_type::terminal); });
-  asio::co_spawn(
-      context_, [&]() -> Task<> { (void)co_await db->execute(sleep_for, Params(30.0), soon()); },
-      asio::bind_cancellation_slot(cancel.slot(),
-                                   [&](std::exception_ptr thrown) { aborted = thrown != nullptr; }));
-  context_.restart();
-  while (!aborted && context_.run_one() > 0) {
-  }
-  EXPECT_TRUE(aborted);
-  EXPECT_EQ(db->state(), SessionState::busy);
-  run([&]() -> Task<> {
-    CO_ASSERT_OK(co_await db->recover(soon()));
-    CO_ASSERT_OK(co_await db->validate(soon()));
-  });
-}
-
-TEST_P(ConnectionRoute, AnExpiredDeadlineSendsNothing) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    EXPECT_CODE(co_await db->execute(select_number, Params(std::int64_t{1}), Deadline::after(0s)),
-                Code::deadline_exceeded);
-    EXPECT_EQ(db->state(), SessionState::idle);
-    CO_ASSERT_OK(co_await db->validate(soon()));
-  });
-}
-
-TEST_P(ConnectionRoute, ABackendTerminatedWhileItRunsIsALostSession) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    auto killer = co_await connect(Route::direct);
-    CO_ASSERT_OK(co_await db->execute_simple("BEGIN", soon()));
-    bool ended = false;
-    asio::co_spawn(
-        context_,
-        [&]() -> Task<> {
-          auto slept = co_await db->execute(sleep_for, Params(20.0), soon());
-          EXPECT_CODE(slept, Code::connection_lost);
-          EXPECT_EQ(slept.error().retry, Retry::fresh_snapshot);
-          ended = true;
-        },
-        asio::detached);
-    co_await aio::sleep_for(100ms);
-    CO_ASSERT_OK(co_await killer->execute(terminate, Params(std::int32_t{db->backend_pid()}), soon()));
-    for (const Deadline limit = soon(); !ended && !limit.expired();) co_await aio::sleep_for(5ms);
-    EXPECT_TRUE(ended);
-    EXPECT_EQ(db->state(), SessionState::broken);
-    EXPECT_CODE(co_await db->validate(soon()), Code::connection_lost);
-    EXPECT_CODE(co_await db->recover(soon()), Code::connection_lost);
-  });
-}
-
-TEST_P(ConnectionRoute, ABackendTerminatedWhileIdleIsALostSession) {
-  run([this]() -> Task<> {
-    auto db = co_await connect();
-    auto killer = co_await connect(Route::direct);
-    CO_ASSERT_OK(co_await killer->execute(terminate, Params(std::int32_t{db->backend_pid()}), soon()));
-    // The signal is taken up at the backend's leisure.
-    Result<Rows> answer;
-    for (const Deadline limit = soon(); answer && !limit.expired();) {
-      answer = co_await db->execute(select_number, Params(std::int64_t{1}), soon());
-    }
-    EXPECT_CODE(answer, Code::connection_lost);
-    EXPECT_EQ(db->state(), SessionState::broken);
-  });
-}
-
 TEST_P(ConnectionRoute, StreamPassesEachRowInConstantMemory) {
   run([this]() -> Task<> {
     auto db = co_await connect();
@@ -467,29 +322,6 @@ TEST_F(ConnectionTest, WhatPgpoolCannotCarryIsRefused) {
     EXPECT_CODE(co_await db->next_notification(soon()), Code::unsupported);
     EXPECT_EQ(db->state(), SessionState::idle);
     CO_ASSERT_OK(co_await db->execute(select_number, Params(std::int64_t{1}), soon(), Routing::primary));
-  });
-}
-
-TEST_F(ConnectionTest, APipelineThatMissesItsDeadlineIsRecovered) {
-  run([this]() -> Task<> {
-    auto db = co_await connect(Route::direct);
-    const std::vector<Connection::Call> calls(4, {&sleep_for, Params(20.0)});
-    EXPECT_CODE(co_await db->pipeline(calls, Deadline::after(100ms)), Code::deadline_exceeded);
-    EXPECT_EQ(db->state(), SessionState::busy);
-    CO_ASSERT_OK(co_await db->recover(Deadline::after(10s)));
-    EXPECT_EQ(db->state(), SessionState::idle);
-    CO_ASSERT_OK(co_await db->pipeline(std::vector<Connection::Call>(2, {&sleep_for, Params(0.0)}), soon()));
-  });
-}
-
-TEST_F(ConnectionTest, APipelineOnASessionThatIsTerminated) {
-  run([this]() -> Task<> {
-    auto db = co_await connect(Route::direct);
-    constexpr Statement suicide{"suicide", "SELECT pg_terminate_backend(pg_backend_pid())"};
-    const Connection::Call calls[] = {
-        {&sleep_for, Params(0.0)}, {&suicide, Params()}, {&sleep_for, Params(0.0)}};
-    EXPECT_CODE(co_await db->pipeline(calls, soon()), Code::connection_lost);
-    EXPECT_EQ(db->state(), SessionState::broken);
   });
 }
 

@@ -23,36 +23,39 @@ bool was_cancelled(const Error& error) {
 
 }  // namespace
 
-Task<Result<void>> Connection::Impl::request_cancel(Deadline deadline, Connection* cancel_with,
-                                                    bool& may_come_late) {
+Task<Result<void>> Connection::Impl::request_cancel(Deadline deadline, Connection* cancel_with) {
   if (cancel_with != nullptr) {
     auto sent = co_await cancel_with->execute(cancel_backend, Params(std::int32_t{backend_pid}), deadline);
     if (!sent) co_return std::unexpected(std::move(sent).error());
     co_return Result<void>();  // false means that the backend is gone, which draining finds
   }
-  may_come_late = route != Route::direct;
-  const CancelWait wait = may_come_late ? CancelWait::none : CancelWait::taken;
-  co_return co_await send_cancel_request(executor, session->raw(), wait, deadline);
+  if (route == Route::direct) {
+    co_return co_await send_cancel_request(executor, session->raw(), CancelWait::taken, deadline);
+  }
+  cancel_at_large = true;
+  co_return co_await send_cancel_request(executor, session->raw(), CancelWait::none, deadline);
 }
 
 Task<Result<void>> Connection::Impl::cancel_and_drain(Deadline deadline, Connection* cancel_with) {
   bool cancel_seen = false;
-  bool may_come_late = false;
   while (!session->answered()) {
-    auto requested = co_await request_cancel(deadline, cancel_with, may_come_late);
-    if (!requested) co_return std::unexpected(std::move(requested).error().in("cancel"));
     // Through Pgpool-II one cancel is all: of a second nobody could tell when it has come.
-    const Deadline slice = may_come_late ? deadline : deadline.within(cancel_again_after);
+    if (!cancel_at_large) {
+      auto requested = co_await request_cancel(deadline, cancel_with);
+      if (!requested) co_return std::unexpected(std::move(requested).error().in("cancel"));
+    }
+    const Deadline slice = cancel_at_large ? deadline : deadline.within(cancel_again_after);
     auto drained = co_await session->drain(slice, cancel_seen);
     if (drained) break;
     if (drained.error().code != Code::deadline_exceeded || deadline.expired()) co_return drained;
   }
   if (session->under_way()) CITADEL_CO_TRY(co_await session->drain(deadline, cancel_seen));
-  if (may_come_late && !cancel_seen) {
+  if (cancel_at_large && !cancel_seen) {
     session->mark_lost();
     co_return fail(Code::connection_lost, "a cancel may still be on its way to this session, so it is closed",
                    Retry::fresh_snapshot);
   }
+  cancel_at_large = false;
   co_return Result<void>();
 }
 
@@ -61,13 +64,16 @@ Task<Result<void>> Connection::recover(Deadline deadline, Connection* cancel_wit
     auto drained = co_await impl_->cancel_and_drain(deadline, cancel_with);
     if (!drained) co_return std::unexpected(std::move(drained).error().in("recover"));
   }
+  // Pgpool-II may believe a transaction failed that PostgreSQL has ended (a COMMIT that was cancelled), and
+  // then answers 25P02 until it sees a ROLLBACK. PostgreSQL only warns of one too many.
+  bool roll_back = state() != SessionState::idle || impl_->route == Route::pgpool;
   for (int proof = 0; proof < proofs_max; ++proof) {
-    const bool in_block = state() == SessionState::in_block || state() == SessionState::failed;
-    auto answer = co_await impl_->simple(in_block ? "ROLLBACK" : "SELECT 1", deadline);
-    if (answer && !in_block && state() == SessionState::idle) co_return Result<void>();
+    auto answer = co_await impl_->simple(roll_back ? "ROLLBACK" : "SELECT 1", deadline);
     if (!answer && !was_cancelled(answer.error())) {
       co_return std::unexpected(std::move(answer).error().in("recover"));
     }
+    if (answer && !roll_back && state() == SessionState::idle) co_return Result<void>();
+    roll_back = state() != SessionState::idle || (roll_back && !answer);
   }
   impl_->session->mark_lost();
   co_return fail(Code::connection_lost, "the session could not be proven idle", Retry::fresh_snapshot);

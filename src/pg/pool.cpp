@@ -4,13 +4,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <deque>
 #include <utility>
 
 #include "aio/gate.hpp"
 #include "aio/wait.hpp"
 #include "base/check.hpp"
 #include "base/log.hpp"
+#include "pg/cancel_line.hpp"
 #include "pg/pool_core.hpp"
 
 namespace citadel::pg {
@@ -95,28 +95,6 @@ struct Pool::Impl {
     Slot slot = PoolCore::none;
   };
 
-  // A recovery's turn on the direct connection.
-  struct Turn {
-    explicit Turn(Impl& owner) : impl(owner), granted(owner.executor) {}
-    ~Turn() {
-      if (waits) std::erase(impl.turns, this);
-      if (!has) return;
-      if (impl.control && impl.control->state() != SessionState::idle) impl.control.reset();
-      impl.control_taken = false;
-      if (impl.turns.empty()) return;
-      Turn* next = impl.turns.front();
-      impl.turns.pop_front();
-      impl.control_taken = next->has = true;
-      next->waits = false;
-      next->granted.set(true);
-    }
-    Turn(const Turn&) = delete;
-
-    Impl& impl;
-    aio::OneShot<bool> granted;
-    bool waits = false, has = false;
-  };
-
   Impl(Executor e, PoolOptions o, const Clock& c, std::uint64_t seed)
       : executor(e),
         options(std::move(o)),
@@ -125,7 +103,8 @@ struct Pool::Impl {
         gate(e),
         seats(options.size_max),
         wake(e),
-        changed(e) {}
+        changed(e),
+        cancel_line(e) {}
 
   MonotonicTime now() const { return clock.monotonic(); }
 
@@ -142,7 +121,6 @@ struct Pool::Impl {
   Task<> open(Slot slot);
   Task<> validate(Slot slot);
   Task<> recover(Slot slot);
-  Task<Connection*> control_in_turn(Turn& turn, Deadline deadline);
   Task<> upkeep();
 
   Executor executor;
@@ -160,9 +138,7 @@ struct Pool::Impl {
   bool joining = false;                        // the gate takes nothing any more
   asio::steady_timer changed;                  // cancelled at every change while closing
   aio::OneShot<Result<void>>* warm = nullptr;  // start() waits for it
-  std::unique_ptr<Connection> control;
-  bool control_taken = false;
-  std::deque<Turn*> turns;
+  CancelLine cancel_line;
   std::uint64_t reprepared_closed = 0;  // of sessions that are closed
   std::function<void(double)> observer;
 };
@@ -246,12 +222,15 @@ Task<> Pool::Impl::open(Slot slot) {
   }
   Result<void> outcome;
   if (session) {
+    if (core.last_open_error()) log::info("pool", "sessions can be opened again");
     seats[slot] = {std::move(*session), false};
     core.opened(slot, now());
   } else {
     outcome = std::unexpected(session.error());
-    if (!core.last_open_error())
-      log::warning("pool", "a session cannot be opened", {{"error", session.error()}});
+    if (!core.last_open_error() && !closing) {
+      log::warning("pool", "a session cannot be opened; it is tried again while somebody needs one",
+                   {{"error", session.error()}});
+    }
     core.open_failed(slot, std::move(session).error(), now());
   }
   opened_or_failed(outcome);
@@ -281,40 +260,21 @@ Task<> Pool::Impl::recover(Slot slot) {
   try {
     auto& connection = *seats[slot].connection;
     const auto deadline = Deadline::after(options.recover_timeout, clock);
-    Turn turn(*this);
+    CancelLine::Turn turn(cancel_line);
     Connection* cancel_with = nullptr;
     if (options.direct && connection.state() == SessionState::busy) {
       cancel_with =
-          co_await control_in_turn(turn, deadline.within(options.recover_timeout / turn_share, now()));
+          co_await turn.take(*options.direct, deadline.within(options.recover_timeout / turn_share, now()));
     }
     outcome = co_await connection.recover(deadline, cancel_with);
   } catch (...) {
     outcome = std::unexpected(current_error());
   }
-  if (!outcome && outcome.error().code != Code::cancelled) {
+  if (!outcome && !closing) {
     log::warning("pool", "a session could not be recovered and is closed", {{"error", outcome.error()}});
   }
   core.recovered(slot, outcome.has_value(), now());
   carry_out();
-}
-
-// The direct connection, for as long as `turn` lives; null where it cannot be had by the deadline.
-Task<Connection*> Pool::Impl::control_in_turn(Turn& turn, Deadline deadline) {
-  if (control_taken) {
-    turn.waits = true;
-    turns.push_back(&turn);
-    if (!co_await turn.granted.wait(deadline)) co_return nullptr;
-  } else {
-    control_taken = turn.has = true;
-  }
-  if (control) co_return control.get();
-  auto opened = co_await Connection::connect(executor, *options.direct, deadline);
-  if (!opened) {
-    log::warning("pool", "the direct connection for cancels cannot be opened", {{"error", opened.error()}});
-    co_return nullptr;
-  }
-  control = std::move(*opened);
-  co_return control.get();
 }
 
 // --- lending
@@ -456,7 +416,7 @@ Task<Result<void>> Pool::close(Deadline deadline) {
   }
   impl.joining = true;
   auto joined = co_await impl.gate.close(Deadline::after(join_grace));
-  impl.control.reset();
+  impl.cancel_line.hang_up();
   for (Slot slot = 0; slot < impl.seats.size(); ++slot) {
     if (impl.core.state(slot) != State::lent) continue;
     co_return fail(Code::deadline_exceeded,

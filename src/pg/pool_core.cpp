@@ -23,7 +23,10 @@ Monotonic::duration upkeep_interval_for(const PoolLimits& limits) {
 }  // namespace
 
 PoolCore::PoolCore(PoolLimits limits, std::uint64_t seed, MonotonicTime now)
-    : limits_(limits), upkeep_interval_(upkeep_interval_for(limits)), random_(seed), upkeep_at_(now + upkeep_interval_) {
+    : limits_(limits),
+      upkeep_interval_(upkeep_interval_for(limits)),
+      random_(seed),
+      upkeep_at_(now + upkeep_interval_) {
   CITADEL_CHECK(limits.size_max >= 1 && limits.size_min <= limits.size_max,
                 "size_min or size_max is out of range");
   CITADEL_CHECK(limits.opening_max >= 1, "opening_max must be 1 or more");

@@ -1,104 +1,18 @@
 #include "pg/pool_core.hpp"
 
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <map>
 #include <set>
-#include <string>
+
+#include "pg/pool_core_testing.hpp"
 
 namespace citadel::pg {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Do = PoolCore::Do;
-using State = PoolCore::State;
-using Return = PoolCore::Return;
-using Slot = PoolCore::Slot;
-using Waiter = PoolCore::Waiter;
-using Kind = PoolCore::Asked::Kind;
-
-// A core with a clock that stands still, whose actions are read as text: "open 0", "hand 0 to 3".
-class Pool {
- public:
-  explicit Pool(PoolLimits limits) : core(limits, 1, now) {}
-
-  std::vector<std::string> actions() {
-    std::vector<std::string> all;
-    while (const auto action = core.next_action()) all.push_back(text(*action));
-    core.check_books();
-    return all;
-  }
-  static std::string text(const PoolCore::Action& action) {
-    switch (action.what) {
-      case Do::hand:
-        return fmt::format("hand {} to {}", action.slot, action.waiter);
-      case Do::refuse:
-        return fmt::format("refuse {}", action.waiter);
-      case Do::open:
-        return fmt::format("open {}", action.slot);
-      case Do::validate:
-        return fmt::format("validate {}", action.slot);
-      case Do::recover:
-        return fmt::format("recover {}", action.slot);
-      case Do::close:
-        return fmt::format("close {}", action.slot);
-      case Do::report_leak:
-        return fmt::format("leak {}", action.slot);
-    }
-    return "?";
-  }
-
-  Waiter wait() {
-    const auto asked = core.acquire(now, std::source_location::current());
-    EXPECT_EQ(asked.kind, Kind::queued);
-    return asked.waiter;
-  }
-  Slot take() {
-    const auto asked = core.acquire(now, std::source_location::current());
-    EXPECT_EQ(asked.kind, Kind::granted);
-    return asked.slot;
-  }
-  // `count` sessions opened and idle.
-  void fill(std::size_t count) {
-    std::vector<Slot> lent;
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto asked = core.acquire(now, {});
-      if (asked.kind == Kind::granted) lent.push_back(asked.slot);
-    }
-    while (const auto action = core.next_action()) {
-      if (action->what == Do::open) core.opened(action->slot, now);
-      if (action->what == Do::hand) lent.push_back(action->slot);
-    }
-    ASSERT_EQ(lent.size(), count);
-    for (const Slot slot : lent) core.release(slot, Return::unused, now);
-    ASSERT_EQ(core.count(State::idle), count);
-  }
-  void tick_after(Monotonic::duration duration) {
-    now += duration;
-    core.tick(now);
-  }
-
-  MonotonicTime now{1h};
-  PoolCore core;
-};
-
-// Nothing ages, nothing adapts, nobody is patient: each test turns on what it is about.
-PoolLimits plain(std::size_t size_max) {
-  PoolLimits limits;
-  limits.size_min = 0;
-  limits.size_max = size_max;
-  limits.lifetime = limits.idle_timeout = limits.validate_after = limits.leak_after = 24h;
-  limits.adaptive = false;
-  return limits;
-}
 
 TEST(PoolCore, OpensForAWaiterAndHandsOver) {
-  Pool pool(plain(2));
+  StillPool pool(plain(2));
   const auto waiter = pool.wait();
   EXPECT_THAT(pool.actions(), ElementsAre("open 0"));
   pool.core.opened(0, pool.now);
@@ -110,7 +24,7 @@ TEST(PoolCore, OpensForAWaiterAndHandsOver) {
 }
 
 TEST(PoolCore, WaiterIsServedFirst) {
-  Pool pool(plain(1));
+  StillPool pool(plain(1));
   pool.fill(1);
   (void)pool.take();
   const auto first = pool.wait(), second = pool.wait();
@@ -124,7 +38,7 @@ TEST(PoolCore, WaiterIsServedFirst) {
 TEST(PoolCore, QueueIsBounded) {
   auto limits = plain(1);
   limits.queue_max = 2;
-  Pool pool(limits);
+  StillPool pool(limits);
   (void)pool.wait();
   (void)pool.wait();
   EXPECT_EQ(pool.core.acquire(pool.now, {}).kind, Kind::refused);
@@ -132,7 +46,7 @@ TEST(PoolCore, QueueIsBounded) {
 }
 
 TEST(PoolCore, AWaiterThatLeavesIsNeverHandedASession) {
-  Pool pool(plain(1));
+  StillPool pool(plain(1));
   pool.fill(1);
   (void)pool.take();
   const auto first = pool.wait(), second = pool.wait(), third = pool.wait();
@@ -144,7 +58,7 @@ TEST(PoolCore, AWaiterThatLeavesIsNeverHandedASession) {
 }
 
 TEST(PoolCore, OpensOnlyWhereWaitersOutnumberSessionsOnTheirWay) {
-  Pool pool(plain(10));
+  StillPool pool(plain(10));
   (void)pool.wait();
   (void)pool.wait();
   EXPECT_THAT(pool.actions(), ElementsAre("open 0", "open 1"));
@@ -160,7 +74,7 @@ TEST(PoolCore, OpensOnlyWhereWaitersOutnumberSessionsOnTheirWay) {
 TEST(PoolCore, NeverMoreThanTheMaximumAndOpeningsAreLimited) {
   auto limits = plain(5);
   limits.opening_max = 2;
-  Pool pool(limits);
+  StillPool pool(limits);
   for (int i = 0; i < 9; ++i) (void)pool.wait();
   EXPECT_THAT(pool.actions(), ElementsAre("open 0", "open 1"));
   for (Slot slot = 0; slot < 5; ++slot) {
@@ -177,7 +91,7 @@ TEST(PoolCore, NeverMoreThanTheMaximumAndOpeningsAreLimited) {
 TEST(PoolCore, KeepsTheMinimumOnceStarted) {
   auto limits = plain(5);
   limits.size_min = 2;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.tick_after(1s);
   EXPECT_THAT(pool.actions(), IsEmpty());
   pool.core.start(pool.now);
@@ -190,7 +104,7 @@ TEST(PoolCore, KeepsTheMinimumOnceStarted) {
 }
 
 TEST(PoolCore, TheHotSessionIsLentFirst) {
-  Pool pool(plain(3));
+  StillPool pool(plain(3));
   pool.fill(3);
   const auto a = pool.take(), b = pool.take();
   pool.core.release(b, Return::idle, pool.now);
@@ -202,7 +116,7 @@ TEST(PoolCore, IdleSessionsCloseDownToTheMinimum) {
   auto limits = plain(4);
   limits.size_min = 1;
   limits.idle_timeout = 10s;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.core.start(pool.now);
   (void)pool.actions();
   pool.core.opened(0, pool.now);
@@ -218,7 +132,7 @@ TEST(PoolCore, LifetimeHasTenPercentJitterAndIsKept) {
   auto limits = plain(100);
   limits.lifetime = 1000s;
   limits.opening_max = 100;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.fill(100);
   (void)pool.actions();
   std::set<std::size_t> left;
@@ -236,7 +150,7 @@ TEST(PoolCore, ALentSessionWhoseLifetimeIsOverClosesOnReturnAndIsReplaced) {
   auto limits = plain(4);
   limits.size_min = 1;
   limits.lifetime = 10s;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.core.start(pool.now);
   (void)pool.actions();
   pool.core.opened(0, pool.now);
@@ -249,7 +163,7 @@ TEST(PoolCore, ALentSessionWhoseLifetimeIsOverClosesOnReturnAndIsReplaced) {
 TEST(PoolCore, LongIdleSessionIsValidatedBeforeItIsLent) {
   auto limits = plain(1);
   limits.validate_after = 30s;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.fill(1);
   pool.now += 29s;
   pool.core.release(pool.take(), Return::unused, pool.now);
@@ -263,7 +177,7 @@ TEST(PoolCore, LongIdleSessionIsValidatedBeforeItIsLent) {
 TEST(PoolCore, SessionThatFailsValidationIsReplaced) {
   auto limits = plain(1);
   limits.validate_after = 30s;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.fill(1);
   pool.now += 30s;
   const auto waiter = pool.wait();
@@ -275,7 +189,7 @@ TEST(PoolCore, SessionThatFailsValidationIsReplaced) {
 }
 
 TEST(PoolCore, OneBrokenSessionMakesTheIdleOnesSuspect) {
-  Pool pool(plain(3));
+  StillPool pool(plain(3));
   pool.fill(3);
   const auto broken = pool.take();
   const auto busy = pool.take();
@@ -290,7 +204,7 @@ TEST(PoolCore, OneBrokenSessionMakesTheIdleOnesSuspect) {
 }
 
 TEST(PoolCore, UnsettledSessionIsRecoveredBeforeAnybodyHasIt) {
-  Pool pool(plain(1));
+  StillPool pool(plain(1));
   pool.fill(1);
   (void)pool.take();
   const auto waiter = pool.wait();
@@ -310,7 +224,7 @@ TEST(PoolCore, UnsettledSessionIsRecoveredBeforeAnybodyHasIt) {
 TEST(PoolCore, LeakIsReportedOnceWithItsOrigin) {
   auto limits = plain(1);
   limits.leak_after = 60s;
-  Pool pool(limits);
+  StillPool pool(limits);
   pool.fill(1);
   const auto here = std::source_location::current();
   (void)pool.core.acquire(pool.now, here);
@@ -328,7 +242,7 @@ TEST(PoolCore, LeakIsReportedOnceWithItsOrigin) {
 }
 
 TEST(PoolCore, FlushClosesIdleAtOnceAndOthersWhenTheyComeBack) {
-  Pool pool(plain(4));
+  StillPool pool(plain(4));
   pool.fill(3);
   const auto lent = pool.take(), unsettled = pool.take();
   pool.core.release(unsettled, Return::unsettled, pool.now);
@@ -349,7 +263,7 @@ TEST(PoolCore, FlushClosesIdleAtOnceAndOthersWhenTheyComeBack) {
 }
 
 TEST(PoolCore, PausedPoolServesNobodyUntilItResumes) {
-  Pool pool(plain(2));
+  StillPool pool(plain(2));
   pool.fill(1);
   pool.core.pause();
   const auto waiter = pool.wait(), late = pool.wait();
@@ -361,7 +275,7 @@ TEST(PoolCore, PausedPoolServesNobodyUntilItResumes) {
 }
 
 TEST(PoolCore, CloseRefusesWaitersAndLeavesNothing) {
-  Pool pool(plain(4));
+  StillPool pool(plain(4));
   pool.fill(4);
   const auto lent = pool.take(), unsettled = pool.take(), broken = pool.take();
   pool.now += 1ms;
@@ -396,7 +310,7 @@ TEST(PoolCore, AfterAFailureOneProbeAtATimeWithBackoff) {
   limits.opening_max = 4;
   limits.reopen_first = 100ms;
   limits.reopen_ceiling = 2s;
-  Pool pool(limits);
+  StillPool pool(limits);
   for (int i = 0; i < 50; ++i) (void)pool.wait();
   EXPECT_EQ(pool.actions().size(), 4u);
   for (Slot slot = 0; slot < 4; ++slot) pool.core.open_failed(slot, refused_connection(), pool.now);
@@ -424,7 +338,7 @@ TEST(PoolCore, AfterAFailureOneProbeAtATimeWithBackoff) {
 
 TEST(PoolCore, SuccessAfterFailuresOpensTheFloodgate) {
   auto limits = plain(10);
-  Pool pool(limits);
+  StillPool pool(limits);
   for (int i = 0; i < 10; ++i) (void)pool.wait();
   (void)pool.actions();
   for (Slot slot = 0; slot < 10; ++slot) pool.core.open_failed(slot, refused_connection(), pool.now);
@@ -442,7 +356,7 @@ TEST(PoolCore, SuccessAfterFailuresOpensTheFloodgate) {
 }
 
 TEST(PoolCore, ExpiredWaiterLearnsWhyNothingIsOpen) {
-  Pool pool(plain(2));
+  StillPool pool(plain(2));
   const auto first = pool.wait(), second = pool.wait();
   EXPECT_EQ(pool.core.expire(first).code, Code::unavailable);
   pool.core.open_failed(0, refused_connection(), pool.now);
@@ -452,7 +366,7 @@ TEST(PoolCore, ExpiredWaiterLearnsWhyNothingIsOpen) {
 }
 
 TEST(PoolCore, WhileASessionIsOpenScarcityIsLocal) {
-  Pool pool(plain(2));
+  StillPool pool(plain(2));
   pool.fill(1);
   (void)pool.take();
   const auto waiter = pool.wait();
@@ -461,122 +375,8 @@ TEST(PoolCore, WhileASessionIsOpenScarcityIsLocal) {
   EXPECT_EQ(pool.core.expire(waiter).code, Code::overloaded);
 }
 
-// --- the adaptive limit
-
-PoolLimits adaptive(std::size_t size_max) {
-  auto limits = plain(size_max);
-  limits.adaptive = true;
-  limits.opening_max = size_max;
-  limits.patience = 50ms;
-  return limits;
-}
-
-TEST(PoolCore, LendsNoMoreThanTheAdaptiveLimitToTheImpatient) {
-  Pool pool(adaptive(100));
-  const auto limit = pool.core.limit();
-  ASSERT_LT(limit, 100u);
-  for (int i = 0; i < 100; ++i) (void)pool.wait();
-  while (const auto action = pool.core.next_action()) {
-    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
-  }
-  EXPECT_EQ(pool.core.count(State::lent), limit);
-  EXPECT_EQ(pool.core.next_wake(), pool.now + 50ms) << "when patience is at its end";
-}
-
-TEST(PoolCore, PatienceServesBeyondTheAdaptiveLimitUpToTheMaximum) {
-  Pool pool(adaptive(100));
-  for (int i = 0; i < 120; ++i) (void)pool.wait();
-  for (int round = 0; round < 2; ++round) {
-    while (const auto action = pool.core.next_action()) {
-      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
-    }
-    pool.tick_after(50ms);
-  }
-  while (const auto action = pool.core.next_action()) {
-    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
-  }
-  EXPECT_EQ(pool.core.count(State::lent), 100u);
-  EXPECT_EQ(pool.core.waiting(), 20u);
-}
-
-TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {
-  Pool pool(adaptive(100));
-  const auto limit = pool.core.limit();
-  pool.core.pause();
-  for (std::size_t i = 0; i < limit + 5; ++i) (void)pool.wait();
-  pool.now += 50ms;
-  pool.core.resume(pool.now);
-  std::vector<Slot> lent;
-  while (const auto action = pool.core.next_action()) {
-    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
-    if (action->what == Do::hand) lent.push_back(action->slot);
-  }
-  ASSERT_EQ(lent.size(), limit + 5);
-  for (const Slot slot : lent) pool.core.release(slot, Return::unused, pool.now);
-  for (std::size_t i = 0; i < limit; ++i) (void)pool.take();
-  (void)pool.wait();
-  EXPECT_THAT(pool.actions(), IsEmpty());
-  pool.tick_after(50ms);
-  EXPECT_EQ(pool.actions().size(), 1u);
-}
-
-// A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
-// Gives how many were busy on average.
-double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
-  Pool pool(limits);
-  std::multimap<MonotonicTime, Slot> busy;
-  const auto begin = [&](Slot slot) {
-    const std::chrono::duration<double, std::milli> length(
-        milliseconds(static_cast<double>(pool.core.count(State::lent))));
-    busy.emplace(pool.now + std::chrono::duration_cast<Monotonic::duration>(length), slot);
-  };
-  const auto drain = [&] {
-    while (const auto action = pool.core.next_action()) {
-      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
-      if (action->what == Do::hand) begin(action->slot);
-    }
-  };
-  for (int i = 0; i < 100; ++i) (void)pool.wait();
-  drain();
-  double sum = 0;
-  int samples = 0;
-  const auto end = pool.now + 60s;
-  while (pool.now < end) {
-    const auto [when, slot] = *busy.begin();
-    if (const auto wake = pool.core.next_wake(); wake <= when) {
-      pool.now = std::max(pool.now, wake);
-      pool.core.tick(pool.now);
-      drain();
-      continue;
-    }
-    pool.now = when;
-    busy.erase(busy.begin());
-    pool.core.release(slot, Return::idle, pool.now);
-    if (const auto asked = pool.core.acquire(pool.now, {}); asked.kind == Kind::granted) begin(asked.slot);
-    drain();
-    if (pool.now < end - 30s) continue;
-    sum += static_cast<double>(pool.core.count(State::lent));
-    ++samples;
-  }
-  return sum / samples;
-}
-
-// Eight at once are fast; more only lengthen each other's calls, and cost a little of throughput besides.
-TEST(PoolCore, ShortCallsStayNearTheOptimum) {
-  const auto busy =
-      busy_on_average(adaptive(100), [](double lent) { return std::max(1.0, lent / 8) * (1 + lent / 200); });
-  EXPECT_LT(busy, 30);
-  EXPECT_GT(busy, 3);
-}
-
-TEST(PoolCore, WhereTheServerHasRoomEverySessionGetsBusy) {
-  auto limits = adaptive(100);
-  limits.patience = 24h;
-  EXPECT_GT(busy_on_average(limits, [](double) { return 5.0; }), 60);
-}
-
 TEST(PoolCoreDeathTest, AReturnOfWhatIsNotLentIsABug) {
-  Pool pool(plain(1));
+  StillPool pool(plain(1));
   EXPECT_DEATH(pool.core.release(0, Return::idle, pool.now), "not lent");
   EXPECT_DEATH(pool.core.opened(0, pool.now), "nobody asked");
 }

@@ -1,98 +1,13 @@
 #include "pg/pool.hpp"
 
-#include <filesystem>
-#include <functional>
-#include <thread>
-
 #include "aio/gate.hpp"
-#include "pg/pgtest.hpp"
+#include "pg/pool_testing.hpp"
 #include "support/fault_proxy.hpp"
 
 namespace citadel::pg {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr Statement select_one{"select_one", "SELECT 1"};
-constexpr Statement sleep_long{"sleep_long", "SELECT pg_sleep(600)"};
-// What a caller may overrun its deadline by.
-constexpr auto grace = 100ms;
-
-std::size_t descriptors() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-  return count;
-}
-
-ConnectOptions through_pgpool(support::Servers& servers, std::string name) {
-  ConnectOptions options;
-  options.host = servers->pooled().host;
-  options.port = servers->pooled().port;
-  options.database = servers->pooled().database;
-  options.user = local::owner_role;
-  options.password = servers->owner_password();
-  options.application_name = std::move(name);
-  return options;
-}
-
-ConnectOptions past_pgpool(support::Servers& servers, std::string name) {
-  auto options = through_pgpool(servers, std::move(name));
-  options.host = servers->direct().host;
-  options.port = servers->direct().port;
-  options.route = Route::direct;
-  return options;
-}
-
-// Sessions of this application that pg_stat_activity shows.
-int sessions(support::Servers& servers, const std::string& name, const std::string& filter = "true") {
-  return std::stoi(servers.sql_as_superuser(fmt::format(
-      "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND {};", name, filter)));
-}
-
-class PoolTest : public PgTest {
- protected:
-  PoolOptions options(std::size_t size_max, support::Servers& servers = support::shared_servers()) {
-    PoolOptions made;
-    made.connect = through_pgpool(servers, name_);
-    made.size_min = 0;
-    made.size_max = size_max;
-    made.adaptive = false;
-    return made;
-  }
-
-  // Runs `body` with a pool, and closes it.
-  void with_pool(PoolOptions pool_options, std::function<Task<>(Pool&)> body) {
-    run([&]() -> Task<> {
-      Pool pool(context_.get_executor(), pool_options, system_clock(), 1);
-      co_await body(pool);
-      const auto closed = co_await pool.close(soon());
-      EXPECT_TRUE(closed) << describe(closed);
-      const auto status = pool.status();
-      EXPECT_EQ(status.open + status.opening + status.waiting, 0u);
-    });
-  }
-
-  // Until `condition` holds; false at the deadline.
-  static Task<bool> eventually(std::function<bool()> condition) {
-    const auto deadline = soon();
-    while (!deadline.expired()) {
-      if (condition()) co_return true;
-      co_await aio::sleep_for(10ms);
-    }
-    co_return false;
-  }
-
-  static Task<> hold(Pool& pool, Deadline deadline, std::vector<Lease>& held, std::vector<Error>& refused) {
-    auto lease = co_await pool.acquire(deadline);
-    if (lease) {
-      held.push_back(std::move(*lease));
-    } else {
-      refused.push_back(lease.error());
-    }
-  }
-
-  const std::string name_ = testing::UnitTest::GetInstance()->current_test_info()->name();
-};
 
 TEST_F(PoolTest, AHundredSessionsAreBusyAtOnceThroughPgpool) {
   auto& servers = support::shared_servers();
@@ -129,7 +44,8 @@ TEST_F(PoolTest, StartOpensTheMinimum) {
   with_pool(made, [&](Pool& pool) -> Task<> {
     CO_ASSERT_OK(co_await pool.start(soon()));
     EXPECT_EQ(pool.status().idle, 3u);
-    EXPECT_EQ(sessions(support::shared_servers(), name_), 3);
+    // Pgpool-II may keep backends of earlier clients besides.
+    EXPECT_GE(sessions(support::shared_servers(), name_), 3);
   });
 }
 
@@ -228,10 +144,10 @@ INSTANTIATE_TEST_SUITE_P(, PoolCancel, testing::Values(Route::direct, Route::pgp
 // Several at once, so that they share the direct connection.
 TEST_P(PoolCancel, StatementsThatOutlastTheirCallersAreReallyCancelled) {
   auto& servers = support::shared_servers();
-  const std::string name = "cancelled";
+  const std::string name = "cancelled", control = "control_" + route_name({GetParam(), 0});
   auto made = options(4);
   made.connect.application_name = name;
-  if (GetParam() == Route::direct) made.direct = past_pgpool(servers, "control");
+  if (GetParam() == Route::direct) made.direct = past_pgpool(servers, control);
   with_pool(made, [&](Pool& pool) -> Task<> {
     aio::Gate callers(context_.get_executor());
     const auto call = [&]() -> Task<> {
@@ -242,233 +158,16 @@ TEST_P(PoolCancel, StatementsThatOutlastTheirCallersAreReallyCancelled) {
     };
     for (int i = 0; i < 4; ++i) callers.spawn("caller", call());
     EXPECT_TRUE(co_await callers.drain(soon()));
-    EXPECT_EQ(pool.status().recovering, 4u);
     EXPECT_TRUE(co_await eventually([&] { return pool.status().recovering == 0; }));
     EXPECT_EQ(pool.status().recovered_total, 4u);
     EXPECT_EQ(pool.status().opened_total, 4u);
     EXPECT_EQ(sessions(servers, name, "state = 'active'"), 0);
-    EXPECT_EQ(sessions(servers, "control"), GetParam() == Route::direct ? 1 : 0);
+    EXPECT_EQ(sessions(servers, control), GetParam() == Route::direct ? 1 : 0);
     auto lease = co_await pool.acquire(soon());
     CO_ASSERT_OK(lease);
     CO_ASSERT_OK(co_await (*lease)->execute(select_one, {}, soon()));
   });
 }
-
-// --- deaths
-
-class PoolDeath : public PoolTest {
- protected:
-  // Opens all sessions of the pool, and leaves them idle.
-  Task<> fill(Pool& pool) {
-    std::vector<Lease> held;
-    std::vector<Error> refused;
-    aio::Gate callers(context_.get_executor());
-    for (std::size_t i = 0; i < pool.options().size_max; ++i)
-      callers.spawn("fill", hold(pool, soon(), held, refused));
-    EXPECT_TRUE(co_await callers.drain(soon()));
-    EXPECT_EQ(held.size(), pool.options().size_max);
-  }
-
-  static Task<Result<void>> select_once(Pool& pool, Deadline deadline) {
-    auto lease = co_await pool.acquire(deadline);
-    if (!lease) co_return std::unexpected(lease.error());
-    auto rows = co_await (*lease)->execute(select_one, {}, deadline);
-    if (!rows) co_return std::unexpected(rows.error());
-    co_return Result<void>();
-  }
-
-  void terminate_all(support::Servers& servers) {
-    servers.sql_as_superuser(fmt::format(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '{}';",
-        name_));
-  }
-
-  // `callers` of them in a closed loop, while `fault` runs on another thread; ends when each has had `healed`
-  // successes after it.
-  struct Load {
-    int callers = 20;
-    int healed = 10;
-    std::chrono::milliseconds deadline{1'500};
-    std::size_t failures = 0, late = 0;
-    std::string latest;
-  };
-  Task<> load(Pool& pool, Load& load, std::function<void()> fault) {
-    bool fault_is_over = false, stop = false;
-    std::thread thread([&, executor = context_.get_executor()] {
-      fault();
-      asio::post(executor, [&] { fault_is_over = true; });
-    });
-    int healed = 0;
-    aio::Gate callers(context_.get_executor());
-    const auto call = [&]() -> Task<> {
-      int successes = 0;
-      while (!stop && successes < load.healed) {
-        const auto deadline = Deadline::after(load.deadline);
-        const auto outcome = co_await select_once(pool, deadline);
-        const auto over = Monotonic::now() - deadline.when();
-        if (over > grace) {
-          ++load.late;
-          load.latest = fmt::format("{} ms late: {}", over / 1ms, describe(outcome));
-        }
-        if (!outcome) {
-          ++load.failures;
-          co_await aio::sleep_for(5ms);
-        } else if (fault_is_over) {
-          ++successes;
-        }
-      }
-      ++healed;
-    };
-    for (int i = 0; i < load.callers; ++i) callers.spawn("caller", call());
-    const bool all_ended = (co_await callers.drain(Deadline::after(60s))).has_value();
-    stop = true;
-    EXPECT_TRUE(all_ended) << "it did not heal";
-    EXPECT_TRUE(co_await callers.drain(soon()));
-    EXPECT_EQ(load.late, 0u) << load.latest;
-    EXPECT_EQ(healed, load.callers);
-    thread.join();
-  }
-};
-
-TEST_F(PoolDeath, AFlushAfterAllBackendsDiedHidesItFromCallers) {
-  with_pool(options(10), [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    terminate_all(support::shared_servers());
-    pool.flush();
-    EXPECT_EQ(pool.status().open, 0u);
-    for (int i = 0; i < 20; ++i) CO_ASSERT_OK(co_await select_once(pool, soon()));
-    EXPECT_EQ(pool.status().generation, 2u);
-  });
-}
-
-TEST_F(PoolDeath, WithoutAFlushOneCallerFindsOutForAll) {
-  with_pool(options(10), [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    terminate_all(support::shared_servers());
-    const auto first = co_await select_once(pool, soon());
-    EXPECT_CODE(first, Code::connection_lost);
-    for (int i = 0; i < 20; ++i) CO_ASSERT_OK(co_await select_once(pool, soon()));
-    co_await fill(pool);
-  });
-}
-
-TEST_F(PoolDeath, HealsAfterPostgresqlWasKilledUnderLoad) {
-  support::Servers own({.pgpool_children = 40});
-  with_pool(options(20, own), [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    Load stress;
-    co_await load(pool, stress, [&] {
-      EXPECT_TRUE(own->kill_all(local::Server::postgres, SIGKILL));
-      const auto deadline = soon();
-      while (own->status(local::Server::postgres).restarts == 0 && !deadline.expired())
-        std::this_thread::yield();
-    });
-    EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
-  });
-}
-
-TEST_F(PoolDeath, HealsAfterPostgresqlWasRestartedUnderLoad) {
-  support::Servers own({.pgpool_children = 40});
-  with_pool(options(20, own), [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    Load stress;
-    co_await load(pool, stress, [&] {
-      EXPECT_TRUE(own->stop(local::Server::postgres, soon()));
-      EXPECT_TRUE(own->start(local::Server::postgres, soon()));
-    });
-    EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
-  });
-}
-
-TEST_F(PoolDeath, HealsAfterPgpoolWasKilledUnderLoad) {
-  support::Servers own({.pgpool_children = 40});
-  with_pool(options(20, own), [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    Load stress;
-    co_await load(pool, stress, [&] {
-      EXPECT_TRUE(own->kill(local::Server::pgpool, SIGKILL));
-      EXPECT_TRUE(own->kill_all(local::Server::pgpool, SIGKILL) || true);
-      const auto deadline = soon();
-      while (own->status(local::Server::pgpool).restarts == 0 && !deadline.expired())
-        std::this_thread::yield();
-    });
-    EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
-  });
-}
-
-TEST_F(PoolDeath, NobodyHangsWhereTheNetworkSwallowsEverything) {
-  auto& servers = support::shared_servers();
-  support::FaultProxy proxy("127.0.0.1", servers->pooled().port);
-  auto made = options(10);
-  made.connect.host = "127.0.0.1";
-  made.connect.port = proxy.port();
-  made.connect_timeout = 300ms;
-  made.recover_timeout = 300ms;
-  with_pool(made, [&](Pool& pool) -> Task<> {
-    co_await fill(pool);
-    Load stress;
-    stress.deadline = 500ms;
-    co_await load(pool, stress, [&] {
-      proxy.black_hole();
-      EXPECT_TRUE(proxy.wait_for([](const auto& counts) { return counts.holds >= 10; }, soon()));
-      std::this_thread::sleep_for(1s);  // long enough that every caller meets it
-      proxy.pass();
-    });
-    EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
-  });
-}
-
-TEST_F(PoolDeath, WhereNothingListensCallersLearnWhyAndTheReturnIsNoticed) {
-  auto& servers = support::shared_servers();
-  support::FaultProxy proxy("127.0.0.1", servers->pooled().port);
-  proxy.refuse(true);
-  auto made = options(10);
-  made.size_min = 2;
-  made.connect.host = "127.0.0.1";
-  made.connect.port = proxy.port();
-  with_pool(made, [&](Pool& pool) -> Task<> {
-    EXPECT_CODE(co_await pool.start(soon()), Code::unavailable);
-    const auto deadline = Deadline::after(300ms);
-    const auto refused = co_await pool.acquire(deadline);
-    EXPECT_FALSE(deadline.expired(Monotonic::now() - grace));
-    EXPECT_CODE(refused, Code::unavailable);
-    EXPECT_THAT(refused.error().message, HasSubstr(pool.status().last_open_error->message));
-    const auto failed = pool.status().open_failed_total;
-    EXPECT_LT(failed, 50u) << "a storm";
-    proxy.refuse(false);
-    EXPECT_TRUE(co_await eventually([&] { return pool.status().idle == 2; })) << "nobody asked, and yet";
-    CO_ASSERT_OK(co_await select_once(pool, soon()));
-  });
-}
-
-TEST_F(PoolDeath, ExhaustedSlotsOfPgpoolEndInErrorsAndLeakNothing) {
-  support::Servers own({.pgpool_children = 4});
-  run([]() -> Task<> { co_await aio::sleep_for(1ms); });  // opens the reactor's own descriptors
-  const auto before = descriptors();
-  auto made = options(8, own);
-  made.connect_timeout = 300ms;
-  with_pool(made, [&](Pool& pool) -> Task<> {
-    std::vector<Lease> held;
-    std::vector<Error> refused;
-    aio::Gate callers(context_.get_executor());
-    const auto deadline = Deadline::after(2s);
-    for (int i = 0; i < 8; ++i) callers.spawn("caller", hold(pool, deadline, held, refused));
-    EXPECT_TRUE(co_await callers.drain(soon()));
-    EXPECT_FALSE(deadline.expired(Monotonic::now() - grace));
-    EXPECT_EQ(held.size(), 4u);
-    EXPECT_EQ(refused.size(), 4u);
-    for (const auto& error : refused) EXPECT_EQ(error.code, Code::overloaded) << error.to_string();
-    EXPECT_TRUE(pool.status().last_open_error);
-    held.clear();
-    CO_ASSERT_OK(co_await select_once(pool, soon()));
-  });
-  run([&]() -> Task<> {
-    EXPECT_TRUE(co_await eventually([&] { return descriptors() <= before; }))
-        << descriptors() << " of " << before;
-  });
-}
-
-// --- the end
 
 TEST_F(PoolTest, CloseWaitsForLentSessionsAndNamesTheOneThatStays) {
   run([&]() -> Task<> {

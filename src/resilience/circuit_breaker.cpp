@@ -52,7 +52,7 @@ Outcome classify(const Error& error, Monotonic::duration took, const BreakerOpti
     case Code::unauthenticated:
       return Outcome::failure;
     case Code::deadline_exceeded:
-      return took >= options.slow_call ? Outcome::failure : Outcome::ignored;
+      return took >= options.answer_within ? Outcome::failure : Outcome::ignored;
     case Code::statement_timeout:
       return Outcome::success;
     // A local limit, or the caller's own wish: whatever SQLSTATE it carries says nothing of the database's
@@ -95,7 +95,8 @@ CircuitBreaker::CircuitBreaker(BreakerOptions options, const Clock& clock, Rando
       random_(random),
       entered_at_(clock.monotonic()),
       slice_time_(Monotonic::duration(options.window_time) / slice_count) {
-  CITADEL_CHECK(options_.window_calls > 0 && options_.calls_min > 0 && options_.half_open_permits > 0,
+  CITADEL_CHECK(options_.window_calls > 0 && options_.calls_min > 0 && options_.failures_in_row > 0 &&
+                    options_.half_open_permits > 0,
                 "a breaker decides from at least one call");
   CITADEL_CHECK(slice_time_.count() > 0, "the breaker's window is a positive time");
   CITADEL_CHECK(options_.window == WindowKind::time || options_.calls_min <= options_.window_calls,
@@ -193,7 +194,8 @@ void CircuitBreaker::settle(std::uint64_t epoch, Outcome outcome, bool slow) {
   }
   if (outcome == Outcome::ignored || state_ == BreakerState::forced_closed) return;
   add_to_window(failed, slow);
-  if (!(failed || slow) || !tripped()) return;
+  count_in_row(failed);
+  if (!(failed || slow) || !(rates_reached() || failed_for_long())) return;
   if (state_ == BreakerState::closed) {
     open(rates_text());
   } else if (state_ == BreakerState::observe_only) {
@@ -270,13 +272,27 @@ void CircuitBreaker::add_by_time(bool failed, bool slow) {
 }
 
 void CircuitBreaker::clear_window() {
+  failures_in_row_ = 0;
   sum_ = Slice{};
   slices_.fill(Slice{});
   last_calls_.clear();
   next_call_ = 0;
 }
 
-bool CircuitBreaker::tripped() const {
+void CircuitBreaker::count_in_row(bool failed) {
+  if (!failed) {
+    failures_in_row_ = 0;
+    return;
+  }
+  if (failures_in_row_++ == 0) failing_since_ = clock_.monotonic();
+}
+
+bool CircuitBreaker::failed_for_long() const {
+  return failures_in_row_ >= options_.failures_in_row &&
+         clock_.monotonic() - failing_since_ >= options_.failing_for;
+}
+
+bool CircuitBreaker::rates_reached() const {
   return sum_.calls >= options_.calls_min && (share(sum_.failures, sum_.calls) >= options_.failure_rate ||
                                               share(sum_.slow, sum_.calls) >= options_.slow_call_rate);
 }
@@ -284,6 +300,7 @@ bool CircuitBreaker::tripped() const {
 std::string CircuitBreaker::rates_text() const {
   auto text = fmt::format("failure rate {:.2f}, slow call rate {:.2f} of {} calls",
                           share(sum_.failures, sum_.calls), share(sum_.slow, sum_.calls), sum_.calls);
+  if (failures_in_row_ > 1) text += fmt::format(", the last {} failed", failures_in_row_);
   if (!last_failure_.empty()) text += "; last: " + last_failure_;
   return text;
 }

@@ -8,7 +8,10 @@
 //   returned: the call counts for nothing, and in half_open its place is free again.
 // - The rates are taken over the last calls (WindowKind::count) or the last seconds (WindowKind::time), and
 // only from
-//   calls_min calls on. What was lent in an earlier state decides nothing in a later one.
+//   calls_min calls on. Beside them, calls that have all failed for failing_for open it: a database that
+//   hangs lets few calls end, and the rate of a busy window would show it late. failing_for spares what is
+//   over at once, such as a server that drops all sessions and is back. What was lent in an earlier state
+//   decides nothing in a later one.
 // - Each opening that follows soon on the last one lasts longer (open_initial × open_multiplier^n, at most
 //   open_ceiling), with up to 20% less by chance, so that many daemons do not ask in the same moment.
 // - half_open lends half_open_permits at most, and decides when all have answered, or before, when enough
@@ -51,6 +54,9 @@ struct BreakerOptions {
   double failure_rate = 0.5;                      // opens at this share of failures
   std::chrono::milliseconds slow_call{2'000};     // a call that takes as long is slow, however it ended
   double slow_call_rate = 0.8;                    // opens at this share of slow calls; above 1: never
+  std::chrono::milliseconds answer_within{500};   // a deadline that ends a call later than this is a failure
+  std::size_t failures_in_row = 10;               // opens at so many failures without a success between,
+  std::chrono::milliseconds failing_for{1'000};   //   where the first of them is as long ago
   std::chrono::milliseconds open_initial{500};
   std::chrono::milliseconds open_ceiling{30'000};
   double open_multiplier = 2.0;
@@ -68,8 +74,8 @@ enum class Outcome : std::uint8_t {
 // - failure: unavailable, connection_lost, commit_unknown, io_error, corrupt, unauthenticated (no session can
 // be opened,
 //   and a storm of logins would not help).
-// - deadline_exceeded: failure where the database had slow_call to answer; ignored where the caller gave it
-// less.
+// - deadline_exceeded: failure where the database had answer_within to answer; ignored where the caller gave
+// it less. less.
 // - statement_timeout: success, for it answered. It took long, so it counts as slow where it took slow_call.
 // - any other error with an SQLSTATE: success, for it answered: constraints, deadlocks, rights, a full disk.
 // - the rest, local: ignored (overloaded, cancelled, invalid_argument, …).
@@ -162,7 +168,9 @@ class CircuitBreaker {
   void add_by_time(bool failed, bool slow);
   void expire_slices(std::uint64_t tick);
   void clear_window();
-  bool tripped() const;
+  bool rates_reached() const;
+  void count_in_row(bool failed);
+  bool failed_for_long() const;
   std::string rates_text() const;
   void open(std::string reason);
   void enter(BreakerState to, std::string reason);
@@ -182,7 +190,9 @@ class CircuitBreaker {
   Monotonic::duration last_open_{};
   int openings_in_row_ = 0;
 
-  Slice sum_;                             // of the window
+  Slice sum_;  // of the window
+  std::size_t failures_in_row_ = 0;
+  MonotonicTime failing_since_{};         // of the first of them
   std::vector<std::uint8_t> last_calls_;  // count: a ring of bits
   std::size_t next_call_ = 0;
   std::array<Slice, slice_count> slices_{};  // time

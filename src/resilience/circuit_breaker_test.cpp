@@ -122,6 +122,44 @@ TEST_F(CircuitBreakerTest, SlowCallsOpenItThoughTheySucceed) {
   EXPECT_EQ(breaker.status().slow_total, 4u);
 }
 
+// A database that hangs: few calls end, and a window full of successes would hide them.
+TEST_F(CircuitBreakerTest, CallsThatAllFailForLongOpenItBeforeTheRateDoes) {
+  auto& breaker = make({.calls_min = 20});
+  succeed(1000);
+  fail_times(5);
+  clock_.advance(999ms);
+  fail_times(5);  // enough, but not for long
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+  clock_.advance(1ms);
+  fail_times(1);
+  EXPECT_EQ(breaker.state(), BreakerState::open);
+  EXPECT_THAT(breaker.status().reason, HasSubstr("the last 11 failed"));
+}
+
+TEST_F(CircuitBreakerTest, ASuccessBetweenBeginsTheRowAnew) {
+  auto& breaker = make({.calls_min = 20});
+  succeed(1000);
+  for (int i = 0; i < 20; ++i) {
+    fail_times(9);
+    clock_.advance(200ms);
+    succeed(1);
+  }
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+  fail_times(9);
+  clock_.advance(2s);
+  EXPECT_EQ(breaker.state(), BreakerState::closed);  // for long, but not enough
+}
+
+// All sessions dropped in one moment, and the server is back: no reason to stay away.
+TEST_F(CircuitBreakerTest, AMomentOfFailuresDoesNotOpenABusyOne) {
+  auto& breaker = make({.calls_min = 20});
+  succeed(1000);
+  fail_times(100);
+  clock_.advance(100ms);
+  succeed(1);
+  EXPECT_EQ(breaker.state(), BreakerState::closed);
+}
+
 TEST_F(CircuitBreakerTest, WhatSaysNothingOfTheDatabaseCountsForNothing) {
   auto& breaker = make(by_count());
   for (int i = 0; i < 100; ++i) call(Outcome::ignored, 10s);
@@ -363,7 +401,7 @@ TEST(Classify, WhatIsLocalIsIgnored) {
 }
 
 TEST(Classify, ADeadlineIsTheDatabasesFaultOnlyWhereItHadTime) {
-  const BreakerOptions options{.slow_call = 2s};
+  const BreakerOptions options{.answer_within = 2s};
   EXPECT_EQ(classify(Error(Code::deadline_exceeded, ""), 1999ms, options), Outcome::ignored);
   EXPECT_EQ(classify(Error(Code::deadline_exceeded, ""), 2s, options), Outcome::failure);
 }

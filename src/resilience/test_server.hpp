@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <map>
 #include <numbers>
-#include <queue>
-#include <vector>
+#include <unordered_map>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "base/random.hpp"
@@ -54,8 +54,9 @@ enum class Work : std::uint8_t {
 
 class TestServer {
  public:
-  TestServer(Speed speed, Work work, double noise, std::uint64_t seed)
-      : speed_(std::move(speed)), work_(work), noise_(noise), random_(seed) {}
+  TestServer(Speed speed, Work work, double noise, std::uint64_t seed,
+             MonotonicTime begin = MonotonicTime(std::chrono::hours(1)))
+      : speed_(std::move(speed)), work_(work), noise_(noise), random_(seed), now_(begin) {}
 
   void set_speed(Speed speed) { speed_ = std::move(speed); }
   void set_stalled(bool stalled) { stalled_ = stalled; }
@@ -63,7 +64,28 @@ class TestServer {
   MonotonicTime now() const { return now_; }
   std::size_t in_flight() const { return calls_.size(); }
 
-  void start(std::uint64_t tag) { calls_.push({done_ + draw_work(), now_, tag}); }
+  // `tag` is not in use.
+  void start(std::uint64_t tag) {
+    const double ends_at = done_ + draw_work();
+    calls_.emplace(Key{ends_at, tag}, now_);
+    ends_.emplace(tag, ends_at);
+  }
+  // The client has gone, and its session with it.
+  void abandon(std::uint64_t tag) {
+    const auto end = ends_.find(tag);
+    if (end == ends_.end()) return;
+    calls_.erase(Key{end->second, tag});
+    ends_.erase(end);
+  }
+  // When something changes next, if nobody starts or abandons a call; max() where nothing does.
+  MonotonicTime next_event() {
+    change_noise();
+    if (calls_.empty() || stalled_) return MonotonicTime::max();
+    const double left = std::max(0.0, calls_.begin()->first.first - done_);
+    const auto end =
+        now_ + std::chrono::ceil<Monotonic::duration>(std::chrono::duration<double>(left / rate()));
+    return std::min(end, noise_until_);
+  }
 
   struct Finished {
     std::uint64_t tag = 0;
@@ -74,14 +96,16 @@ class TestServer {
     while (true) {
       change_noise();
       const auto stop = std::min(until, noise_until_);
-      const double rate = calls_.empty() || stalled_ ? 0 : factor_ * speed_(calls_.size()) / calls_.size();
-      const double left = calls_.empty() ? 0 : std::max(0.0, calls_.top().ends_at - done_);
+      const double rate = this->rate();
+      const double left = calls_.empty() ? 0 : std::max(0.0, calls_.begin()->first.first - done_);
       const double stop_after = std::chrono::duration<double>(stop - now_).count();
       if (rate > 0 && left / rate <= stop_after) {
         now_ += std::chrono::duration_cast<Monotonic::duration>(std::chrono::duration<double>(left / rate));
         done_ += left;
-        finished = {calls_.top().tag, now_ - calls_.top().started};
-        calls_.pop();
+        const auto call = calls_.begin();
+        finished = {call->first.second, now_ - call->second};
+        ends_.erase(finished.tag);
+        calls_.erase(call);
         return true;
       }
       done_ += rate * stop_after;
@@ -98,12 +122,12 @@ class TestServer {
   Random& random() { return random_; }
 
  private:
-  struct Call {
-    double ends_at;  // on the scale of done_
-    MonotonicTime started;
-    std::uint64_t tag;
-    bool operator>(const Call& other) const { return ends_at > other.ends_at; }
-  };
+  using Key = std::pair<double, std::uint64_t>;  // where it ends on the scale of done_, tag
+
+  double rate() const {
+    if (calls_.empty() || stalled_) return 0;
+    return factor_ * speed_(calls_.size()) / static_cast<double>(calls_.size());
+  }
 
   // The machine is not ours alone: its speed changes every 20 ms.
   void change_noise() {
@@ -129,11 +153,12 @@ class TestServer {
   double noise_;
   SeededRandom random_;
   bool stalled_ = false;
-  MonotonicTime now_{std::chrono::hours(1)};
+  MonotonicTime now_;
   MonotonicTime noise_until_{};
   double factor_ = 1.0;
-  double done_ = 0;  // work done so far for a call that was there from the start
-  std::priority_queue<Call, std::vector<Call>, std::greater<>> calls_;
+  double done_ = 0;                     // work done so far for a call that was there from the start
+  std::map<Key, MonotonicTime> calls_;  // since when
+  std::unordered_map<std::uint64_t, double> ends_;
 };
 
 }  // namespace citadel::resilience::test

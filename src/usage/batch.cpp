@@ -1,28 +1,30 @@
 #include "usage/batch.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <tuple>
 
 #include "usage/record_codec.hpp"
 
 namespace citadel::usage {
 
 Batch read_batch(std::span<const journal::Frame> frames) {
+  std::vector<const journal::Frame*> order;
+  order.reserve(frames.size());
+  for (const journal::Frame& frame : frames) order.push_back(&frame);
+  // Of several records with one id the one that was acknowledged first stays: its frame comes first in
+  // `frames`.
+  std::ranges::sort(order, [](const journal::Frame* a, const journal::Frame* b) {
+    return std::tie(a->id, a) < std::tie(b->id, b);
+  });
   Batch batch;
-  std::vector<BatchRow> all;
-  all.reserve(frames.size());
-  for (const journal::Frame& frame : frames) {
-    auto record = decode_record(frame.id, frame.payload);
+  batch.rows.reserve(frames.size());
+  for (const journal::Frame* frame : order) {
+    auto record = decode_record(frame->id, frame->payload);
     if (!record) {
-      batch.unreadable.push_back({&frame, record.error().message});
+      batch.unreadable.push_back({frame, record.error().message});
       continue;
     }
-    all.push_back({*std::move(record), digest_of(frame.payload)});
-  }
-  // Stable: of several records with one id the one that was acknowledged first stays.
-  std::ranges::stable_sort(all, {}, [](const BatchRow& row) { return row.record.id; });
-  batch.rows.reserve(all.size());
-  for (BatchRow& row : all) {
+    BatchRow row{*std::move(record), digest_of(frame->payload)};
     if (batch.rows.empty() || batch.rows.back().record.id != row.record.id) {
       batch.rows.push_back(std::move(row));
     } else if (batch.rows.back().digest == row.digest) {

@@ -19,16 +19,16 @@ Task<Result<RequestRecord>> get_request(store::Database& database, Uuid id, Dead
 inline constexpr int list_limit_max = 1000;
 
 struct RequestFilter {
-  std::optional<std::string> tenant, model;
-  std::optional<WallTime> from, to;  // of started_at: from <= started_at < to
-  std::optional<int> status;
-  std::optional<Uuid> trace_id;
-  std::string cursor;  // from the page before; "" at the beginning
-  int limit = 100;     // 1 to list_limit_max
+  std::optional<std::string> tenant = {}, model = {};
+  std::optional<WallTime> from = {}, to = {};  // of started_at: from <= started_at < to
+  std::optional<int> status = {};
+  std::optional<Uuid> trace_id = {};
+  std::string cursor = {};  // from the page before; "" at the beginning
+  int limit = 100;          // 1 to list_limit_max
 };
 struct RequestPage {
-  std::vector<RequestRecord> requests;     // newest first, by id
-  std::optional<std::string> next_cursor;  // nullopt on the last page
+  std::vector<RequestRecord> requests = {};     // newest first, by id
+  std::optional<std::string> next_cursor = {};  // nullopt on the last page
 };
 
 // A list that goes on while records arrive neither repeats nor skips one that was there at its start.
@@ -49,7 +49,7 @@ struct UsageQuery {
   WallTime from, to;  // from <= bucket < to; both at the beginning of a bucket
   Bucket bucket = Bucket::hour;
   GroupBy group_by = GroupBy::none;
-  std::optional<std::string> tenant, model;  // only theirs
+  std::optional<std::string> tenant = {}, model = {};  // only theirs
 };
 // invalid_argument names the parameter and its limit.
 Result<void> check_usage_query(const UsageQuery& query);
@@ -61,8 +61,8 @@ struct UsageRow {
 };
 struct UsageReport {
   UsageQuery query;
-  std::vector<UsageRow> rows;  // by start, then group; buckets without requests are left out
-  Sums totals;
+  std::vector<UsageRow> rows = {};  // by start, then group; buckets without requests are left out
+  Sums totals = {};
   bool complete = true;  // false: retention has removed sums at or after query.from
 };
 // overloaded where the answer has more than usage_rows_max rows.

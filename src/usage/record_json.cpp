@@ -6,6 +6,7 @@
 #include <boost/json/monotonic_resource.hpp>
 #include <cmath>
 
+#include "base/bytes.hpp"
 #include "base/time_text.hpp"
 #include "json/lines.hpp"
 #include "json/object_reader.hpp"

@@ -32,7 +32,7 @@ struct Sums {
   std::int64_t errors = 0;  // status 400 and above
   std::int64_t prompt_tokens = 0, completion_tokens = 0;
   std::int64_t cost_nano = 0;
-  DurationSums latency, ttft, queue;
+  DurationSums latency = {}, ttft = {}, queue = {};
   void add(const Sums& other);
   friend bool operator==(const Sums&, const Sums&) = default;
 };

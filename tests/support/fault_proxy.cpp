@@ -54,12 +54,15 @@ struct Half {  // one direction of one connection
 };
 
 struct Connection {
-  std::array<UniqueFd, 2> fds;  // [0] the server's side, [1] the client's: a direction's index is where it writes to
+  std::array<UniqueFd, 2>
+      fds;  // [0] the server's side, [1] the client's: a direction's index is where it writes to
   std::array<Half, 2> halves;
   bool done = false;
 };
 
-constexpr std::size_t index_of(Direction direction) { return static_cast<std::size_t>(direction); }
+constexpr std::size_t index_of(Direction direction) {
+  return static_cast<std::size_t>(direction);
+}
 
 void reset(Connection& connection) {
   const linger hard{.l_onoff = 1, .l_linger = 0};
@@ -85,7 +88,8 @@ sockaddr_in address_of(const std::string& host, std::uint16_t port) {
   sockaddr_in out{};
   out.sin_family = AF_INET;
   out.sin_port = htons(port);
-  CITADEL_CHECK(::inet_pton(AF_INET, host.c_str(), &out.sin_addr) == 1, "the proxy's target is an IPv4 address");
+  CITADEL_CHECK(::inet_pton(AF_INET, host.c_str(), &out.sin_addr) == 1,
+                "the proxy's target is an IPv4 address");
   return out;
 }
 
@@ -118,7 +122,8 @@ struct FaultProxy::Loop {
   std::list<Connection> connections;
   std::thread thread;
 
-  Loop(std::string host, std::uint16_t port_of_target) : target_host(std::move(host)), target_port(port_of_target) {}
+  Loop(std::string host, std::uint16_t port_of_target)
+      : target_host(std::move(host)), target_port(port_of_target) {}
 
   void command(const std::function<void()>& change);
   void run();
@@ -170,7 +175,8 @@ void FaultProxy::Loop::accept() {
   }
   ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
   const int on = 1;
-  for (const int fd : {server.get(), client.get()}) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  for (const int fd : {server.get(), client.get()})
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   auto& connection = connections.emplace_back();
   connection.fds = {std::move(server), std::move(client)};
 }
@@ -238,7 +244,8 @@ void FaultProxy::Loop::read_from(Connection& connection, std::size_t direction) 
 // Writes what is due, as far as the socket takes it.
 void FaultProxy::Loop::flush(Connection& connection, std::size_t direction) {
   const auto& half = connection.halves[direction];
-  for (auto before = half.queued_bytes + 1; half.queued_bytes < before && wants_write(connection, direction);) {
+  for (auto before = half.queued_bytes + 1;
+       half.queued_bytes < before && wants_write(connection, direction);) {
     before = half.queued_bytes;
     write_to(connection, direction);
     if (connection.done) return;
@@ -275,7 +282,8 @@ void FaultProxy::Loop::write_to(Connection& connection, std::size_t direction) {
     ++counts.slices;
   }
   if (rule.ending != Ending::none && rule.times > 0) {
-    size = std::min<std::size_t>(size, rule.ending_after_bytes - std::min(rule.ending_after_bytes, half.forwarded_since));
+    size = std::min<std::size_t>(
+        size, rule.ending_after_bytes - std::min(rule.ending_after_bytes, half.forwarded_since));
   }
   if (size > 0) {
     const auto sent = ::send(connection.fds[direction].get(), bytes.data(), size, MSG_NOSIGNAL);
@@ -379,7 +387,9 @@ FaultProxy::~FaultProxy() {
   loop_->thread.join();
 }
 
-std::uint16_t FaultProxy::port() const { return loop_->port; }
+std::uint16_t FaultProxy::port() const {
+  return loop_->port;
+}
 
 FaultProxy::Counts FaultProxy::counts() const {
   const std::lock_guard lock(loop_->mutex);

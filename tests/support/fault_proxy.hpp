@@ -1,15 +1,17 @@
-// FaultProxy: a TCP proxy on loopback that fails on command, to show what a client does when the network does not
-// behave. One target; every connection to port() is forwarded to it. A thread of its own; all calls are thread-safe
-// and take effect on live and later connections alike, before the call returns for bytes not read yet.
+// FaultProxy: a TCP proxy on loopback that fails on command, to show what a client does when the network does
+// not behave. One target; every connection to port() is forwarded to it. A thread of its own; all calls are
+// thread-safe and take effect on live and later connections alike, before the call returns for bytes not read
+// yet.
 //
 //   FaultProxy proxy("127.0.0.1", postgres_port);
-//   proxy.drop_server_bytes_containing("COMMIT");        // the COMMIT is done, its CommandComplete never arrives
+//   proxy.drop_server_bytes_containing("COMMIT");        // the COMMIT is done, its CommandComplete never
+//   arrives
 //   ... connect the client to proxy.port(), commit ...
 //   EXPECT_EQ(proxy.counts().drops, 1u);                 // the fault has fired
 //
-// Faults that end a connection (reset_after, close_after, drop_…) fire `times` connections' worth and are then disarmed;
-// byte counts start when the fault is armed, for each connection by itself. pass() disarms all and lets flow what was
-// held back.
+// Faults that end a connection (reset_after, close_after, drop_…) fire `times` connections' worth and are
+// then disarmed; byte counts start when the fault is armed, for each connection by itself. pass() disarms all
+// and lets flow what was held back.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -39,7 +41,7 @@ class FaultProxy {
     std::uint64_t drops = 0;            // matches of drop_server_bytes_containing
     std::uint64_t bytes_to_server = 0;  // forwarded
     std::uint64_t bytes_to_client = 0;
-    std::uint64_t live = 0;             // connections open now
+    std::uint64_t live = 0;  // connections open now
   };
 
   // Listens on 127.0.0.1 at a reserved port. Aborts where it cannot.
@@ -61,7 +63,8 @@ class FaultProxy {
   // Nothing flows, nothing is closed; new connections are accepted and stay silent.
   void black_hole();
   void black_hole(Direction direction);
-  // Forwards `bytes` more in this direction, then ends the connection with RST (reset) or FIN (close) on both sides.
+  // Forwards `bytes` more in this direction, then ends the connection with RST (reset) or FIN (close) on both
+  // sides.
   void reset_after(Direction direction, std::uint64_t bytes, unsigned times = 1);
   void close_after(Direction direction, std::uint64_t bytes, unsigned times = 1);
   // From the first byte of `needle` on, nothing more comes from the server, and the connection is reset.

@@ -104,7 +104,8 @@ bool Process::State::reap(bool wait_for_it) {
   return true;
 }
 
-Process::Process(std::vector<std::string> arguments, ProcessOptions options) : state_(std::make_unique<State>()) {
+Process::Process(std::vector<std::string> arguments, ProcessOptions options)
+    : state_(std::make_unique<State>()) {
   Pipe in, out, err, stop;
   auto environment = make_environment(options);
   auto environment_pointers = pointers(environment);
@@ -133,9 +134,10 @@ Process::Process(std::vector<std::string> arguments, ProcessOptions options) : s
   state_->stop_write = std::move(stop.write);
   out.write.reset();
   err.write.reset();
-  state_->reader = std::thread([state = state_.get(), out_fd = std::move(out.read), err_fd = std::move(err.read)]() mutable {
-    state->read_all(std::move(out_fd), std::move(err_fd));
-  });
+  state_->reader = std::thread(
+      [state = state_.get(), out_fd = std::move(out.read), err_fd = std::move(err.read)]() mutable {
+        state->read_all(std::move(out_fd), std::move(err_fd));
+      });
 }
 
 Process::~Process() {
@@ -145,7 +147,9 @@ Process::~Process() {
   state_->reader.join();
 }
 
-pid_t Process::pid() const { return state_->pid; }
+pid_t Process::pid() const {
+  return state_->pid;
+}
 
 void Process::signal(int number) {
   if (!state_->reap(false)) ::kill(state_->pid, number);
@@ -160,7 +164,9 @@ void Process::write(std::string_view text) {
   }
 }
 
-void Process::close_input() { state_->input.reset(); }
+void Process::close_input() {
+  state_->input.reset();
+}
 
 std::optional<std::string> Process::read_line(Deadline deadline) {
   std::unique_lock lock(state_->mutex);

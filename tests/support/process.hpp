@@ -1,5 +1,6 @@
-// Process: a program that a test runs: its output is collected, and it does not outlive the test. Killed (SIGKILL) and
-// reaped in the destructor; it also dies with the thread that started it, so start it from one that lives.
+// Process: a program that a test runs: its output is collected, and it does not outlive the test. Killed
+// (SIGKILL) and reaped in the destructor; it also dies with the thread that started it, so start it from one
+// that lives.
 //
 //   auto daemon = Process({"citadel", "up"});
 //   auto line = daemon.read_line(Deadline::after(20s));       // "ready http://…"
@@ -21,13 +22,13 @@ namespace citadel::support {
 
 struct ProcessOptions {
   std::vector<std::pair<std::string, std::string>> environment = {};  // beside what this process has
-  std::string folder = {};                                          // working folder; empty: this process's
+  std::string folder = {};                                            // working folder; empty: this process's
 };
 
 class Process {
  public:
-  // `arguments[0]` is looked up in PATH. Aborts where no process can be made; a program that is not there ends with
-  // exit code 127.
+  // `arguments[0]` is looked up in PATH. Aborts where no process can be made; a program that is not there
+  // ends with exit code 127.
   explicit Process(std::vector<std::string> arguments, ProcessOptions options = {});
   ~Process();
   Process(const Process&) = delete;
@@ -42,7 +43,8 @@ class Process {
 
   // The next whole line of standard output without its end, or nullopt at the deadline or the output's end.
   std::optional<std::string> read_line(Deadline deadline);
-  // Its exit code, or minus the signal that ended it; nullopt at the deadline. All its output has been read then.
+  // Its exit code, or minus the signal that ended it; nullopt at the deadline. All its output has been read
+  // then.
   std::optional<int> wait(Deadline deadline);
 
   // All that came so far.

@@ -18,16 +18,17 @@ using namespace std::chrono_literals;
 constexpr auto patience = 60s;  // for machines that run ten test programs at once
 
 [[noreturn]] void give_up(std::string_view what, std::string_view why) {
-  std::fprintf(stderr, "%.*s: %.*s\n", static_cast<int>(what.size()), what.data(), static_cast<int>(why.size()),
-               why.data());
+  std::fprintf(stderr, "%.*s: %.*s\n", static_cast<int>(what.size()), what.data(),
+               static_cast<int>(why.size()), why.data());
   std::abort();
 }
 
 std::string run_psql(const local::Endpoint& at, std::string_view role, const Secret& password,
                      std::string_view statements) {
-  const auto ended = run_process({"psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", at.host, "-p",
-                                  fmt::format("{}", at.port), "-U", std::string(role), "-d", at.database},
-                                 statements, Deadline::after(patience), {.environment = {{"PGPASSWORD", password.reveal()}}});
+  const auto ended = run_process(
+      {"psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", at.host, "-p",
+       fmt::format("{}", at.port), "-U", std::string(role), "-d", at.database},
+      statements, Deadline::after(patience), {.environment = {{"PGPASSWORD", password.reveal()}}});
   if (ended.status != 0) give_up(fmt::format("psql failed on: {}", statements), ended.err);
   auto out = ended.out;
   if (out.ends_with('\n')) out.pop_back();
@@ -37,14 +38,14 @@ std::string run_psql(const local::Endpoint& at, std::string_view role, const Sec
 }  // namespace
 
 Servers::Servers(const ServersOptions& options) : folder_("servers") {
-  auto started = local::LocalServers::start(
-      {.data = folder_.path(),
-       .postgres_port = reserve_port(),
-       .pgpool_port = reserve_port(),
-       .pgpool_children = options.pgpool_children,
-       .postgres_settings = "shared_buffers = 128MB\n" + options.postgres_settings,
-       .durability = local::Durability::none},
-      Deadline::after(patience));
+  auto started =
+      local::LocalServers::start({.data = folder_.path(),
+                                  .postgres_port = reserve_port(),
+                                  .pgpool_port = reserve_port(),
+                                  .pgpool_children = options.pgpool_children,
+                                  .postgres_settings = "shared_buffers = 128MB\n" + options.postgres_settings,
+                                  .durability = local::Durability::none},
+                                 Deadline::after(patience));
   if (!started) {
     give_up("the test's servers do not start", started.error().to_string() + "\n" +
                                                    local::log_tail(folder_ / "log/postgres.log") +

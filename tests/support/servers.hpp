@@ -1,4 +1,5 @@
-// Real servers for tests: a PostgreSQL and a Pgpool-II of our own in a temporary folder, on reserved ports, fsync off.
+// Real servers for tests: a PostgreSQL and a Pgpool-II of our own in a temporary folder, on reserved ports,
+// fsync off.
 //
 //   auto& servers = support::shared_servers();      // one pair a test program, started at the first call
 //   servers->pooled().port                          // Pgpool-II; direct() is PostgreSQL itself
@@ -32,11 +33,11 @@ class Servers {
   local::LocalServers* operator->() { return servers_.get(); }
   const std::filesystem::path& data() const { return folder_.path(); }
 
-  // Runs SQL by psql (a program of its own, so a test of our client does not test itself) and gives its output: one
-  // line a row, fields separated by '|'. Aborts the test program when psql fails.
-  std::string sql(std::string_view statements) const;          // citadel_owner, directly
+  // Runs SQL by psql (a program of its own, so a test of our client does not test itself) and gives its
+  // output: one line a row, fields separated by '|'. Aborts the test program when psql fails.
+  std::string sql(std::string_view statements) const;  // citadel_owner, directly
   std::string sql_as_superuser(std::string_view statements) const;
-  std::string sql_pooled(std::string_view statements) const;   // citadel_app, through Pgpool-II
+  std::string sql_pooled(std::string_view statements) const;  // citadel_app, through Pgpool-II
   // A fresh database owned by citadel_owner, for a test that must not see another's rows.
   std::string new_database(std::string_view prefix = "test");
 

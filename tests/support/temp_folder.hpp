@@ -1,5 +1,5 @@
-// TempFolder: a folder of its own under /tmp, removed with all that is in it at the end of the test. Aborts where it
-// cannot be made: a test without its folder says nothing.
+// TempFolder: a folder of its own under /tmp, removed with all that is in it at the end of the test. Aborts
+// where it cannot be made: a test without its folder says nothing.
 #pragma once
 #include <filesystem>
 #include <string_view>

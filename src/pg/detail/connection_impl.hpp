@@ -34,14 +34,16 @@ struct Connection::Impl {
   // Cancels what runs and reads to the end. Afterwards no cancel of ours is on its way, or the session is
   // lost.
   Task<Result<void>> cancel_and_drain(Deadline deadline, Connection* cancel_with);
-  // Asks for the cancel once. `may_come_late` becomes true where nobody can tell when it arrives.
-  Task<Result<void>> request_cancel(Deadline deadline, Connection* cancel_with, bool& may_come_late);
+  // Asks for the cancel once.
+  Task<Result<void>> request_cancel(Deadline deadline, Connection* cancel_with);
 
   Executor executor;
   std::unique_ptr<Session> session;
   PreparedCache prepared;
   Route route;
   int backend_pid = 0;
+  // A cancel went out through Pgpool-II, and no answer has shown yet that it arrived.
+  bool cancel_at_large = false;
   std::uint64_t reprepared_total = 0;
 };
 

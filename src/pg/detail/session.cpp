@@ -305,7 +305,10 @@ Task<Result<void>> Session::drain(Deadline deadline, bool& cancel_seen) {
       CITADEL_CO_ASSIGN(const Bytes chunk, co_await get_copy(deadline));
       if (chunk.empty()) break;
     }
-    if (error_ && std::string_view(error_->sqlstate) == "57014") cancel_seen = true;
+    // statement_timeout and a COPY given up are 57014 too. On a server that speaks another language no cancel
+    // is ever proven, which errs on the safe side.
+    if (error_ && error_->message == "canceling statement due to user request") cancel_seen = true;
+    error_.reset();
   }
   if (pipeline_ && !leave_pipeline()) lost_ = true;
   (void)finish();

@@ -76,7 +76,8 @@ class Session {
   void sync_seen();
   bool leave_pipeline();
 
-  // Reads and throws away what is still to come; true where an answer said "cancelled" (57014).
+  // Reads and throws away what is still to come. `cancel_seen` becomes true where an answer said that a
+  // cancel had hit it.
   Task<Result<void>> drain(Deadline deadline, bool& cancel_seen);
   // Without waiting: has all been answered?
   bool answered();

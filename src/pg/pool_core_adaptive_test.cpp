@@ -1,0 +1,124 @@
+// How PoolCore keeps to its adaptive limit, and when it does not.
+#include <map>
+
+#include "pg/pool_core_testing.hpp"
+
+namespace citadel::pg {
+namespace {
+
+using testing::IsEmpty;
+
+PoolLimits adaptive(std::size_t size_max) {
+  auto limits = plain(size_max);
+  limits.adaptive = true;
+  limits.opening_max = size_max;
+  limits.patience = 50ms;
+  return limits;
+}
+
+TEST(PoolCore, LendsNoMoreThanTheAdaptiveLimitToTheImpatient) {
+  StillPool pool(adaptive(100));
+  const auto limit = pool.core.limit();
+  ASSERT_LT(limit, 100u);
+  for (int i = 0; i < 100; ++i) (void)pool.wait();
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+  }
+  EXPECT_EQ(pool.core.count(State::lent), limit);
+  EXPECT_EQ(pool.core.next_wake(), pool.now + 50ms) << "when patience is at its end";
+}
+
+TEST(PoolCore, PatienceServesBeyondTheAdaptiveLimitUpToTheMaximum) {
+  StillPool pool(adaptive(100));
+  for (int i = 0; i < 120; ++i) (void)pool.wait();
+  for (int round = 0; round < 2; ++round) {
+    while (const auto action = pool.core.next_action()) {
+      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+    }
+    pool.tick_after(50ms);
+  }
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+  }
+  EXPECT_EQ(pool.core.count(State::lent), 100u);
+  EXPECT_EQ(pool.core.waiting(), 20u);
+}
+
+TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {
+  StillPool pool(adaptive(100));
+  const auto limit = pool.core.limit();
+  pool.core.pause();
+  for (std::size_t i = 0; i < limit + 5; ++i) (void)pool.wait();
+  pool.now += 50ms;
+  pool.core.resume(pool.now);
+  std::vector<Slot> lent;
+  while (const auto action = pool.core.next_action()) {
+    if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+    if (action->what == Do::hand) lent.push_back(action->slot);
+  }
+  ASSERT_EQ(lent.size(), limit + 5);
+  for (const Slot slot : lent) pool.core.release(slot, Return::unused, pool.now);
+  for (std::size_t i = 0; i < limit; ++i) (void)pool.take();
+  (void)pool.wait();
+  EXPECT_THAT(pool.actions(), IsEmpty());
+  pool.tick_after(50ms);
+  EXPECT_EQ(pool.actions().size(), 1u);
+}
+
+// A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
+// Gives how many were busy on average.
+double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
+  StillPool pool(limits);
+  std::multimap<MonotonicTime, Slot> busy;
+  const auto begin = [&](Slot slot) {
+    const std::chrono::duration<double, std::milli> length(
+        milliseconds(static_cast<double>(pool.core.count(State::lent))));
+    busy.emplace(pool.now + std::chrono::duration_cast<Monotonic::duration>(length), slot);
+  };
+  const auto drain = [&] {
+    while (const auto action = pool.core.next_action()) {
+      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+      if (action->what == Do::hand) begin(action->slot);
+    }
+  };
+  for (int i = 0; i < 100; ++i) (void)pool.wait();
+  drain();
+  double sum = 0;
+  int samples = 0;
+  const auto end = pool.now + 60s;
+  while (pool.now < end) {
+    const auto [when, slot] = *busy.begin();
+    if (const auto wake = pool.core.next_wake(); wake <= when) {
+      pool.now = std::max(pool.now, wake);
+      pool.core.tick(pool.now);
+      drain();
+      continue;
+    }
+    pool.now = when;
+    busy.erase(busy.begin());
+    pool.core.release(slot, Return::idle, pool.now);
+    if (const auto asked = pool.core.acquire(pool.now, {}); asked.kind == Kind::granted) begin(asked.slot);
+    drain();
+    if (pool.now < end - 30s) continue;
+    sum += static_cast<double>(pool.core.count(State::lent));
+    ++samples;
+  }
+  return sum / samples;
+}
+
+// Eight at once are fast; more only lengthen each other's calls, and cost a little of throughput besides.
+TEST(PoolCore, ShortCallsStayNearTheOptimum) {
+  const auto busy =
+      busy_on_average(adaptive(100), [](double lent) { return std::max(1.0, lent / 8) * (1 + lent / 200); });
+  EXPECT_LT(busy, 30);
+  EXPECT_GT(busy, 3);
+}
+
+TEST(PoolCore, WhereTheServerHasRoomEverySessionGetsBusy) {
+  auto limits = adaptive(100);
+  limits.patience = 24h;
+  EXPECT_GT(busy_on_average(limits, [](double) { return 5.0; }), 60);
+}
+
+}  // namespace
+}  // namespace citadel::pg
