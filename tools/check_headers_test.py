@@ -11,12 +11,15 @@ COMPILER = sys.argv.pop()
 
 
 class Headers(unittest.TestCase):
-    def check(self, content):
+    def check(self, content, heavy=""):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder).resolve()
             (root / "src/base").mkdir(parents=True)
             (root / "tests").mkdir()
             (root / "src/base/a.hpp").write_text("#pragma once\nstruct A {};\n")
+            if heavy:
+                (root / "src/aio").mkdir()
+                (root / "src/aio/task.hpp").write_text("#pragma once\n" + heavy)
             (root / "src/base/b.hpp").write_text("#pragma once\n" + content)
             return check_headers.check(root, [COMPILER, "-std=c++23"])
 
@@ -27,6 +30,12 @@ class Headers(unittest.TestCase):
         count, faults = self.check("inline A a;\n")
         self.assertEqual((count, len(faults)), (2, 1))
         self.assertIn("base/b.hpp does not compile alone", faults[0])
+
+
+    def test_a_precompiled_header_hides_nothing_from_who_does_not_include_it(self):
+        self.assertEqual(self.check('#include "aio/task.hpp"\ninline T t;\n', "struct T {};\n"), (3, []))
+        count, faults = self.check("inline T t;\n", "struct T {};\n")
+        self.assertEqual((count, len(faults)), (3, 1))
 
 
 if __name__ == "__main__":

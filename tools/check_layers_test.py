@@ -77,10 +77,14 @@ class Rules(unittest.TestCase):
         wait = "void f() { co_await aio::sleep_for(1s); }\n"
         self.expect_none(self.source(wait, "src/aio/b.cpp"))
         self.expect(self.source(wait, "src/base/a_test.cpp"), "sleep", "src/base/a_test.cpp")
+        self.expect(self.source(wait, "tests/system/x.cpp"), "sleep", "tests/system/x.cpp")
+        self.expect_none(self.source(wait, "tests/sim/x.cpp"))
+        self.expect(self.source("void f() { usleep(5); }\n", "tests/sim/x.cpp"), "sleep", "tests/sim/x.cpp")
         self.expect_none(self.source("void f() {\n  // sleep: the reason\n  usleep(5);\n}\n"))
 
     def test_a_detached_coroutine(self):
         self.expect(self.source("auto x = asio::detached;\n"), "detached", "src/base/a.cpp")
+        self.expect_none(self.source("auto x = asio::detached;\n", "src/base/a_test.cpp"))
 
     def test_a_source_that_nobody_builds(self):
         self.expect({"src/base/b_test.cpp": "\n"}, "registered", "src/base/b_test.cpp")

@@ -6,6 +6,7 @@
 
 #include "app/config.hpp"
 #include "app/snapshot.hpp"
+#include "app/verify.hpp"
 #include "http/router.hpp"
 #include "journal/journal.hpp"
 #include "store/database.hpp"
@@ -24,12 +25,14 @@ struct ApiContext {
   std::function<Snapshot()> snapshot;            // on the data plane's executor only
   std::function<const http::ServerStats&()> server_stats;
   std::function<UsageConfig()> usage;            // as reloaded; from any thread
+  std::optional<Outage> outage;                  // only with private servers
 };
 
 http::Router make_router(std::shared_ptr<const ApiContext> context);
 
 // The parts of make_router, one a file.
 void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 
 }  // namespace citadel::app

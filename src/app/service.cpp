@@ -50,6 +50,7 @@ SchemaState schema_of(const Result<pg::Rows>& rows) {
 struct Service::Impl {
   Config config;
   Secret admin_key;
+  std::optional<Outage> outage;
   const Clock& clock = system_clock();
   MonotonicTime started = clock.monotonic();
   telemetry::Metrics metrics;
@@ -68,8 +69,8 @@ struct Service::Impl {
   bool stopping = false;  // on the data plane
   bool stopped = false;
 
-  Impl(Config c, Secret key)
-      : config(std::move(c)), admin_key(std::move(key)), usage(config.usage), runtime(thread_count(config)) {}
+  Impl(Config c, Secret key, std::optional<Outage> o)
+      : config(std::move(c)), admin_key(std::move(key)), outage(std::move(o)), usage(config.usage), runtime(thread_count(config)) {}
 
   Executor data_plane() const { return runtime.executor(0); }
 
@@ -180,7 +181,8 @@ Result<void> Service::Impl::start_server() {
                  [this] {
                    const std::lock_guard lock(reload_mutex);
                    return usage;
-                 }});
+                 },
+                 outage});
   auto options = server_options(config);
   options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
   std::vector<Executor> executors;
@@ -222,9 +224,10 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
 
 Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Service>> Service::start(Config config, Secret admin_key, Deadline deadline) {
+Result<std::unique_ptr<Service>> Service::start(Config config, Secret admin_key, std::optional<Outage> outage,
+                                                Deadline deadline) {
   std::unique_ptr<Service> service(
-      new Service(std::make_unique<Impl>(std::move(config), std::move(admin_key))));
+      new Service(std::make_unique<Impl>(std::move(config), std::move(admin_key), std::move(outage))));
   CITADEL_TRY(service->impl_->start_parts(deadline));
   return service;
 }

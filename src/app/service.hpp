@@ -10,6 +10,7 @@
 #include <string>
 
 #include "app/config.hpp"
+#include "app/verify.hpp"
 #include "base/deadline.hpp"
 #include "base/error.hpp"
 
@@ -17,8 +18,10 @@ namespace citadel::app {
 
 class Service {
  public:
-  // `admin_key` is what clients must show. The error says which part could not start.
-  static Result<std::unique_ptr<Service>> start(Config config, Secret admin_key, Deadline deadline);
+  // `admin_key` is what clients must show; `outage` lets `citadel verify` stop PostgreSQL, where it is ours to stop.
+  // The error says which part could not start.
+  static Result<std::unique_ptr<Service>> start(Config config, Secret admin_key, std::optional<Outage> outage,
+                                                Deadline deadline);
   ~Service();  // stops where stop() was not called, within 5 s
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

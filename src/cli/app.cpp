@@ -50,6 +50,7 @@ int run_command_line(int argc, const char* const* argv, Context& context) {
   add_status_command(app, context);
   add_import_command(app, context);
   add_usage_command(app, context);
+  add_verify_command(app, context);
   add_version_command(app, context);
   try {
     app.parse(argc, argv);

@@ -20,7 +20,7 @@ int run_serve(const Context& context, const std::string& file) {
   const auto key = app::load_or_make_admin_key(config->admin.key_file);
   if (!key) return context.report(key.error());
   if (key->made) *context.err << "the admin key was made: " << config->admin.key_file.string() << '\n';
-  auto service = app::Service::start(*config, key->key, Deadline::after(std::chrono::seconds(60)));
+  auto service = app::Service::start(*config, key->key, {}, Deadline::after(std::chrono::seconds(60)));
   if (!service) return context.report(service.error());
   *context.out << "ready " << (*service)->url() << std::endl;
   wait_for_end([&] { reload_service(**service, *config, sources); });

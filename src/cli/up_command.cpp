@@ -87,7 +87,10 @@ int serve_on(const Context& context, app::Config& config, const app::ConfigSourc
   if (!applied) return context.report(applied.error());
   const auto key = app::load_or_make_admin_key(config.admin.key_file);
   if (!key) return context.report(key.error());
-  auto service = app::Service::start(config, key->key, Deadline::after(std::chrono::seconds(60)));
+  const app::Outage outage{
+      [&] { return servers.stop(local::Server::postgres, Deadline::after(std::chrono::seconds(20))); },
+      [&] { return servers.start(local::Server::postgres, Deadline::after(std::chrono::seconds(60))); }};
+  auto service = app::Service::start(config, key->key, outage, Deadline::after(std::chrono::seconds(60)));
   if (!service) return context.report(service.error());
   print_welcome(context, config, (*service)->url());
   *context.out << "ready " << (*service)->url() << std::endl;

@@ -1,85 +1,22 @@
 #include "local/local.hpp"
 
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <grp.h>
-#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
 #include <fstream>
-#include <functional>
-#include <map>
-#include <thread>
 
 #include "base/file.hpp"
-#include "local/account.hpp"
-#include "local/leftovers.hpp"
-#include "support/ports.hpp"
-#include "support/process.hpp"
+#include "local/pgtest_tools.hpp"
 #include "support/servers.hpp"
 
 namespace citadel::local {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
-
-constexpr auto patience = 60s;
-
-// Asks again until it is so: for what other processes do in their own time.
-bool eventually(const std::function<bool()>& condition, Monotonic::duration within = 30s) {
-  for (const auto deadline = Deadline::after(within); !deadline.expired();) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(20ms);
-  }
-  return condition();
-}
-
-LocalOptions options_for(const std::filesystem::path& data) {
-  return {.data = data,
-          .postgres_port = support::reserve_port(),
-          .pgpool_port = support::reserve_port(),
-          .pgpool_children = 8,
-          .postgres_settings = "shared_buffers = 16MB",
-          .durability = Durability::none};
-}
-
-Result<std::unique_ptr<LocalServers>> start(const LocalOptions& options) {
-  return LocalServers::start(options, Deadline::after(patience));
-}
-
-support::Ended psql(const Endpoint& at, std::string_view role, const Secret& password, std::string_view sql) {
-  return support::run_process(
-      {"psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", at.host, "-p",
-       fmt::format("{}", at.port), "-U", std::string(role), "-d", at.database, "-c", std::string(sql)},
-      "", Deadline::after(10s),
-      {.environment = {{"PGPASSWORD", password.reveal()}, {"PGCONNECT_TIMEOUT", "5"}}});
-}
-
-bool both_serve(const LocalServers& servers) {
-  return psql(servers.direct(), app_role, servers.app_password(), "select 1").out == "1\n" &&
-         psql(servers.pooled(), app_role, servers.app_password(), "select 1").out == "1\n";
-}
-
-std::size_t count_processes(const std::filesystem::path& data) {
-  const auto account = choose_account("");
-  return find_processes(data / "postgres", "postgres", *account).size() +
-         find_processes(data / "pgpool", "pgpool", *account).size();
-}
-
-std::size_t count_ipc() {
-  const auto lines = [](const char* path) {
-    std::ifstream file(path);
-    return std::count(std::istreambuf_iterator<char>(file), {}, '\n');
-  };
-  return static_cast<std::size_t>(lines("/proc/sysvipc/shm") + lines("/proc/sysvipc/sem"));
-}
 
 // This program again, as a process that holds servers: see main().
 std::vector<std::string> holder(const std::filesystem::path& program, const LocalOptions& options) {
@@ -206,130 +143,6 @@ TEST(LocalServers, OperatorsOwnSettingsWin) {
   EXPECT_EQ(psql((*servers)->direct(), app_role, (*servers)->app_password(), "show work_mem").out, "7MB\n");
 }
 
-// One pair of servers for all of these tests: each leaves it serving.
-class LocalServersKilled : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<support::TempFolder>("killed");
-    auto started = start(options_for(*folder_));
-    ASSERT_TRUE(started) << started.error().to_string();
-    servers_ = std::move(*started);
-  }
-  static void TearDownTestSuite() {
-    servers_.reset();
-    folder_.reset();
-  }
-  void SetUp() override {
-    ASSERT_TRUE(servers_);
-    ASSERT_TRUE(both_serve(*servers_));
-    for (const auto server : {Server::postgres, Server::pgpool}) before_[server] = servers_->status(server);
-  }
-  void expect_served_again(Server server, std::uint64_t restarts) {
-    // Children of a dead Pgpool-II go on serving, so an answer alone proves nothing.
-    EXPECT_TRUE(eventually([&] {
-      const auto status = servers_->status(server);
-      return status.restarts == before_[server].restarts + restarts && status.state == State::running;
-    })) << to_string(server);
-    EXPECT_TRUE(eventually([&] { return both_serve(*servers_); })) << servers_->status(server).last_failure;
-  }
-
-  static inline std::unique_ptr<support::TempFolder> folder_;
-  static inline std::unique_ptr<LocalServers> servers_;
-  std::map<Server, ServerStatus> before_;
-};
-
-TEST_F(LocalServersKilled, PostgresParent) {
-  for (std::uint64_t n = 1; n <= 2; ++n) {
-    const auto before = servers_->status(Server::postgres).pid;
-    ASSERT_TRUE(servers_->kill(Server::postgres, SIGKILL));
-    expect_served_again(Server::postgres, n);
-    EXPECT_NE(servers_->status(Server::postgres).pid, before);
-  }
-  EXPECT_THAT(servers_->status(Server::postgres).last_failure, HasSubstr("signal 9"));
-}
-
-TEST_F(LocalServersKilled, OneBackend) {
-  for (const auto pid : servers_->processes(Server::postgres)) {
-    if (pid != servers_->status(Server::postgres).pid) {
-      ::kill(pid, SIGKILL);
-      break;
-    }
-  }
-  expect_served_again(Server::postgres, 0);  // PostgreSQL mends that itself
-}
-
-TEST_F(LocalServersKilled, PgpoolParentLeavesNoChildrenAndNoSharedMemory) {
-  const auto children = servers_->processes(Server::pgpool);
-  const auto baseline = count_ipc();
-  for (std::uint64_t n = 1; n <= 3; ++n) {
-    ASSERT_TRUE(servers_->kill(Server::pgpool, SIGKILL));
-    expect_served_again(Server::pgpool, n);
-  }
-  for (const auto pid : children) EXPECT_NE(::kill(pid, 0), 0) << "a child of the dead parent still lives";
-  // Other tests may run beside this one, so a few objects may have come; three leaks would be nine.
-  EXPECT_LT(count_ipc(), baseline + 9);
-}
-
-TEST_F(LocalServersKilled, OnePgpoolChild) {
-  for (const auto pid : servers_->processes(Server::pgpool)) {
-    if (pid != servers_->status(Server::pgpool).pid) {
-      ::kill(pid, SIGKILL);
-      break;
-    }
-  }
-  expect_served_again(Server::pgpool, 0);
-}
-
-TEST_F(LocalServersKilled, StoppedServerStaysSoUntilStarted) {
-  ASSERT_TRUE(servers_->stop(Server::postgres, Deadline::after(10s)));
-  EXPECT_EQ(servers_->status(Server::postgres).state, State::stopped);
-  EXPECT_EQ(servers_->kill(Server::postgres, SIGTERM).error().code, Code::not_found);
-  EXPECT_FALSE(both_serve(*servers_));
-  ASSERT_TRUE(servers_->start(Server::postgres, Deadline::after(patience)));
-  EXPECT_TRUE(eventually([&] { return both_serve(*servers_); }));
-}
-
-TEST_F(LocalServersKilled, HungServerGoesOn) {
-  ASSERT_TRUE(servers_->kill_all(Server::postgres, SIGSTOP));
-  support::Process waiting(
-      {"psql", "-X", "-A", "-t", "-h", "127.0.0.1", "-p", fmt::format("{}", servers_->direct().port), "-U",
-       std::string(app_role), "-d", std::string(database_name), "-c", "select 1"},
-      {.environment = {{"PGPASSWORD", servers_->app_password().reveal()}}});
-  EXPECT_EQ(waiting.wait(Deadline::after(300ms)), std::nullopt);
-  ASSERT_TRUE(servers_->kill_all(Server::postgres, SIGCONT));
-  EXPECT_EQ(waiting.wait(Deadline::after(patience)), 0);
-  EXPECT_EQ(servers_->status(Server::postgres).restarts, before_[Server::postgres].restarts);
-}
-
-TEST_F(LocalServersKilled, HungServerIsStopped) {
-  ASSERT_TRUE(servers_->kill_all(Server::postgres, SIGSTOP));
-  ASSERT_TRUE(servers_->kill_all(Server::pgpool, SIGSTOP));
-  ASSERT_TRUE(servers_->stop(Deadline::after(3s)));
-  EXPECT_EQ(count_processes(*folder_), 0u);
-  ASSERT_TRUE(servers_->start(Server::postgres, Deadline::after(patience)));
-  ASSERT_TRUE(servers_->start(Server::pgpool, Deadline::after(patience)));
-  EXPECT_TRUE(eventually([&] { return both_serve(*servers_); }));
-}
-
-TEST_F(LocalServersKilled, SecondUserOfTheFolderIsRefused) {
-  const auto second = start(options_for(*folder_));
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().code, Code::conflict);
-  EXPECT_THAT(second.error().message, HasSubstr(fmt::format("process {}", ::getpid())));
-  EXPECT_TRUE(both_serve(*servers_));
-}
-
-TEST_F(LocalServersKilled, InstanceBesideItIsIndependent) {
-  const support::TempFolder other("beside");
-  auto beside = start(options_for(other));
-  ASSERT_TRUE(beside) << beside.error().to_string();
-  EXPECT_TRUE(both_serve(**beside));
-  ASSERT_TRUE((*beside)->kill(Server::pgpool, SIGKILL));
-  EXPECT_TRUE(eventually([&] { return (*beside)->status(Server::pgpool).restarts == 1; }));
-  EXPECT_TRUE(both_serve(*servers_));
-  EXPECT_EQ(servers_->status(Server::pgpool).restarts, before_[Server::pgpool].restarts);
-}
-
 TEST(LocalServersHolder, KilledLeavesNoServerBehind) {
   const support::TempFolder folder("orphan");
   const auto options = options_for(folder);
@@ -427,6 +240,7 @@ TEST(LocalServersStart, DataOfAnotherUserIsRefused) {
 
 TEST(LocalServersStart, FullDiskIsSaid) {
   const support::TempFolder folder("full");
+  ::chmod(folder.path().c_str(), 0755);
   const auto at = folder / "disk";
   std::filesystem::create_directory(at);
   if (::mount("tmpfs", at.c_str(), "tmpfs", 0, "size=64m,mode=755") != 0)
