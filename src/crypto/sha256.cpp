@@ -55,7 +55,9 @@ struct Sha256::State {
   Context context = make_context();
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) { begin(state_->context.get()); }
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  begin(state_->context.get());
+}
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 Sha256::~Sha256() = default;

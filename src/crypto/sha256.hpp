@@ -5,8 +5,9 @@
 //   hash.update(first).update(second);
 //   Digest same = hash.finish();
 //
-// sha256() may be called from any thread; one Sha256 object belongs to one thread at a time. Neither can fail: where
-// the library has no SHA-256 or no memory the process ends (CHECK), since no promise that rests on it could be kept.
+// sha256() may be called from any thread; one Sha256 object belongs to one thread at a time. Neither can
+// fail: where the library has no SHA-256 or no memory the process ends (CHECK), since no promise that rests
+// on it could be kept.
 #pragma once
 #include <array>
 #include <cstddef>

@@ -20,12 +20,15 @@ const std::vector<Vector> vectors = {
     {"d3", "28969cdfa74a12c82f3bad960b0b000aca2ac329deea5c2328ebc6f2ba9802c1"},
     {"11af", "5ca7133fa735326081558ac312c620eeca9970d1e70a4b95533d956f072d1f98"},
     {"616263", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-    {"6162636462636465636465666465666765666768666768696768696a68696a6b696a6b6c6a6b6c6d6b6c6d6e6c6d6e6f6d6e6f706e6f"
+    {"6162636462636465636465666465666765666768666768696768696a68696a6b696a6b6c6a6b6c6d6b6c6d6e6c6d6e6f6d6e6f7"
+     "06e6f"
      "7071",
      "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
 };
 
-std::string hex(const Digest& digest) { return to_hex(digest); }
+std::string hex(const Digest& digest) {
+  return to_hex(digest);
+}
 
 TEST(Sha256, NistVectorsInOnePiece) {
   for (const auto& vector : vectors) {

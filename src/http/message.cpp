@@ -7,6 +7,8 @@
 namespace citadel::http {
 namespace {
 
+constexpr std::size_t body_bytes_kept = 64 * 1024;
+
 constexpr char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
 }
@@ -120,6 +122,8 @@ void Request::clear() {
   path_parameters.clear();
   query_parameters.clear();
   headers.clear();
+  // One large body must not stay for the life of an idle connection.
+  if (body.capacity() > body_bytes_kept) body = std::string();
   body.clear();
   request_id.clear();
   traceparent.clear();

@@ -347,6 +347,7 @@ Task<> Session::flush() {
     due_ = MonotonicTime::max();
     error = failure;
   }
+  if (out_.capacity() > 2 * shared_.options.limits.answer_bytes_batched_max) out_ = std::string();
   out_.clear();
   if (error) {
     open_ = lingers_ = false;

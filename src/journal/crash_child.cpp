@@ -1,7 +1,7 @@
-// journal_crash_child FOLDER DATABASE RECORDS: for crash_test.cpp. Appends records and prints "ack NUMBER" for each
-// that the journal acknowledged; drains into DATABASE, a file that plays the database: frames and watermark go there in
-// one append of a whole batch, so that a batch is there or not. Prints "done" when all is appended and drained.
-// It dies wherever CITADEL_CRASH_POINT says, or when it is killed.
+// journal_crash_child FOLDER DATABASE RECORDS: for crash_test.cpp. Appends records and prints "ack NUMBER"
+// for each that the journal acknowledged; drains into DATABASE, a file that plays the database: frames and
+// watermark go there in one append of a whole batch, so that a batch is there or not. Prints "done" when all
+// is appended and drained. It dies wherever CITADEL_CRASH_POINT says, or when it is killed.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,8 +38,8 @@ int run(const char* folder, const char* database_path, std::uint64_t records) {
   options.payload_bytes_max = 256;
   auto journal = Journal::open(options, system_clock());
   if (!journal || !(*journal)->damage().empty()) {
-    std::fprintf(stderr, "open: %s\n", journal ? (*journal)->damage()[0].reason.c_str()
-                                               : journal.error().to_string().c_str());
+    std::fprintf(stderr, "open: %s\n",
+                 journal ? (*journal)->damage()[0].reason.c_str() : journal.error().to_string().c_str());
     return 5;
   }
   CrashDatabase database(database_path);
@@ -50,7 +50,8 @@ int run(const char* folder, const char* database_path, std::uint64_t records) {
       (void)append_one(**journal, first + i).value();
       say("ack " + std::to_string(first + i) + "\n");
       (void)append_all(**journal, {record_of(first + i + 1, payload_of(first + i + 1)),
-                                   record_of(first + i + 2, payload_of(first + i + 2))}).value();
+                                   record_of(first + i + 2, payload_of(first + i + 2))})
+          .value();
       say("ack " + std::to_string(first + i + 1) + "\n");
       say("ack " + std::to_string(first + i + 2) + "\n");
     }

@@ -1,4 +1,5 @@
-// A file that plays the database in the crash test: it appends batches whole, and knows the watermark of each epoch.
+// A file that plays the database in the crash test: it appends batches whole, and knows the watermark of each
+// epoch.
 #pragma once
 #include <fcntl.h>
 #include <unistd.h>
@@ -71,7 +72,8 @@ class CrashDatabase {
       const char* const row = body.data() + at;
       const auto size = load_le<std::uint32_t>(row + 24);
       rows_.push_back({{load_le<std::uint64_t>(row), load_le<std::uint64_t>(row + 8)},
-                       load_le<std::uint64_t>(row + 16), std::string(body.substr(at + 28, size))});
+                       load_le<std::uint64_t>(row + 16),
+                       std::string(body.substr(at + 28, size))});
       auto& watermark = watermark_[rows_.back().position.epoch];
       watermark = std::max(watermark, rows_.back().position.sequence);
       at += 28 + size;

@@ -1,5 +1,5 @@
-// kill -9 at each named point of the journal's life, again and again, and at moments of chance. Afterwards each
-// acknowledged record is in the database once, in order, without a gap.
+// kill -9 at each named point of the journal's life, again and again, and at moments of chance. Afterwards
+// each acknowledged record is in the database once, in order, without a gap.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -26,7 +26,9 @@ constexpr std::uint64_t records_per_life = 60;
 // A child that has neither ended nor spoken for so long hangs.
 constexpr auto child_silence_max = 60s;
 
-fs::path child_program() { return fs::read_symlink("/proc/self/exe").parent_path() / "journal_crash_child"; }
+fs::path child_program() {
+  return fs::read_symlink("/proc/self/exe").parent_path() / "journal_crash_child";
+}
 
 struct Life {
   bool killed = false;
@@ -36,7 +38,8 @@ struct Life {
 
 class JournalCrash : public testing::Test {
  protected:
-  // One life of the child; what it acknowledged goes to acknowledged_. Killed by chance where `kill_after` says so.
+  // One life of the child; what it acknowledged goes to acknowledged_. Killed by chance where `kill_after`
+  // says so.
   Life live(const std::string& crash_point, std::optional<std::chrono::microseconds> kill_after = {}) {
     int pipe_ends[2];
     CITADEL_CHECK(::pipe2(pipe_ends, O_CLOEXEC) == 0, "no pipe");
@@ -49,7 +52,8 @@ class JournalCrash : public testing::Test {
     const std::string folder = folder_.path();
     const std::string database = database_path();
     const std::string records = std::to_string(records_per_life);
-    const char* const arguments[] = {program.c_str(), folder.c_str(), database.c_str(), records.c_str(), nullptr};
+    const char* const arguments[] = {program.c_str(), folder.c_str(), database.c_str(), records.c_str(),
+                                     nullptr};
     std::vector<std::string> variables;
     for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
     if (!crash_point.empty()) variables.push_back("CITADEL_CRASH_POINT=" + crash_point);
@@ -88,7 +92,8 @@ class JournalCrash : public testing::Test {
       }
       const auto got = ::read(fd, buffer, sizeof buffer);
       if (got <= 0) return said;
-      // The time counts from the first sign of life, so that chance hits the work and not the start of the program.
+      // The time counts from the first sign of life, so that chance hits the work and not the start of the
+      // program.
       if (kill_after && said.empty()) kill_at = Monotonic::now() + *kill_after;
       said.append(buffer, static_cast<std::size_t>(got));
     }
@@ -125,9 +130,11 @@ class JournalCrash : public testing::Test {
     auto journal = Journal::open(small_options(folder_.path()), system_clock()).value();
     EXPECT_TRUE(journal->damage().empty()) << what;
     for (const Frame& frame : read_all(*journal, journal->status().cursor)) {
-      EXPECT_TRUE(there.insert(CrashDatabase::number_of(frame.id)).second) << what << ": drained and still there";
+      EXPECT_TRUE(there.insert(CrashDatabase::number_of(frame.id)).second)
+          << what << ": drained and still there";
     }
-    for (const auto number : acknowledged_) EXPECT_TRUE(there.contains(number)) << what << ": lost " << number;
+    for (const auto number : acknowledged_)
+      EXPECT_TRUE(there.contains(number)) << what << ": lost " << number;
     journal.reset();
     fs::remove_all(folder_.path());
     fs::remove(database_path());
@@ -145,8 +152,8 @@ std::uint64_t crashes_wanted() {
   return text == nullptr ? 1'000 : std::strtoull(text, nullptr, 10);
 }
 
-// Half of the crashes: each point at its first passing, its second, and so on. A few lives share a folder, so that
-// recovery meets what crashes of recovery left.
+// Half of the crashes: each point at its first passing, its second, and so on. A few lives share a folder, so
+// that recovery meets what crashes of recovery left.
 TEST_F(JournalCrash, AtEachPointAgainAndAgain) {
   std::set<std::string_view> fired;
   std::uint64_t crashes = 0;
@@ -196,8 +203,8 @@ TEST_F(JournalCrash, AtMomentsOfChance) {
 TEST(JournalCrashPoint, AMisspelledNameIsRefused) {
   for (const char* const text : {"journal.append.nowhere", "journal.append.before_sync:0",
                                  "journal.append.before_sync:x", "journal.append.before_sync:"}) {
-    const std::string command = "CITADEL_CRASH_POINT=" + std::string(text) + " " + child_program().string() +
-                                " a b 1 2>/dev/null";
+    const std::string command =
+        "CITADEL_CRASH_POINT=" + std::string(text) + " " + child_program().string() + " a b 1 2>/dev/null";
     const int status = std::system(command.c_str());
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << text;
   }

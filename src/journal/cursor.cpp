@@ -12,8 +12,8 @@
 namespace citadel::journal {
 namespace {
 
-// A slot is magic, generation, epoch, sequence, CRC-32C of these. The slots lie in blocks of their own, so that no
-// torn block holds both.
+// A slot is magic, generation, epoch, sequence, CRC-32C of these. The slots lie in blocks of their own, so
+// that no torn block holds both.
 constexpr std::string_view slot_magic("CITCUR\x00\x01", 8);
 constexpr std::size_t slot_bytes = 36;
 constexpr std::size_t slot_distance = 4096;
@@ -35,12 +35,12 @@ std::string encode(const Slot& slot) {
 
 std::optional<Slot> decode(std::string_view raw) {
   if (raw.size() < slot_bytes || !raw.starts_with(slot_magic)) return std::nullopt;
-  if (crc32c(as_bytes(raw.substr(0, slot_bytes - 4))) != load_le<std::uint32_t>(raw.data() + slot_bytes - 4)) {
+  if (crc32c(as_bytes(raw.substr(0, slot_bytes - 4))) !=
+      load_le<std::uint32_t>(raw.data() + slot_bytes - 4)) {
     return std::nullopt;
   }
   const char* const at = raw.data() + slot_magic.size();
-  return Slot{load_le<std::uint64_t>(at),
-              {load_le<std::uint64_t>(at + 8), load_le<std::uint64_t>(at + 16)}};
+  return Slot{load_le<std::uint64_t>(at), {load_le<std::uint64_t>(at + 8), load_le<std::uint64_t>(at + 16)}};
 }
 
 }  // namespace

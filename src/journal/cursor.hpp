@@ -1,5 +1,5 @@
-// Cursor: the file that says up to where everything is in the database. Two slots are written in turn, so that a
-// crash in the middle of a write leaves the one before; one fdatasync a write. Not thread-safe.
+// Cursor: the file that says up to where everything is in the database. Two slots are written in turn, so
+// that a crash in the middle of a write leaves the one before; one fdatasync a write. Not thread-safe.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -21,7 +21,8 @@ class CursorFile {
 
   // What the file holds; write() continues from it.
   Result<Found> load();
-  // Durable when it returns. After an error the descriptor is not used again: the next write replaces the file.
+  // Durable when it returns. After an error the descriptor is not used again: the next write replaces the
+  // file.
   Result<void> write(Position position);
 
  private:

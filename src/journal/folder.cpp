@@ -25,12 +25,14 @@ Result<void> check_options(const Options& options) {
   if (options.payload_bytes_max == 0 || options.payload_bytes_max > payload_bytes_limit) {
     return refuse(fmt::format("journal payload_bytes_max must be 1 to {}", payload_bytes_limit));
   }
-  const std::uint64_t least = segment_header_bytes + frame_size(options.payload_bytes_max) + frame_header_bytes;
+  const std::uint64_t least =
+      segment_header_bytes + frame_size(options.payload_bytes_max) + frame_header_bytes;
   if (options.segment_bytes < least || options.segment_bytes > segment_bytes_max) {
     return refuse(fmt::format("journal.segment_bytes must be {} to {}", least, segment_bytes_max));
   }
   if (options.size_bytes_max < 2 * options.segment_bytes) {
-    return refuse(fmt::format("journal.size_bytes_max must be at least two segments, {}", 2 * options.segment_bytes));
+    return refuse(
+        fmt::format("journal.size_bytes_max must be at least two segments, {}", 2 * options.segment_bytes));
   }
   if (options.queue_records_max == 0 || options.queue_bytes_max == 0 || options.gather_bytes == 0) {
     return refuse("the journal's queue and gather_bytes must not be 0");
@@ -51,7 +53,8 @@ Result<UniqueFd> lock_folder(const fs::path& folder) {
   if (!fd) return fail_errno(errno, fmt::format("open {}", folder.string()));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) {
-      return fail(Code::conflict, fmt::format("the journal in {} is open in another process", folder.string()));
+      return fail(Code::conflict,
+                  fmt::format("the journal in {} is open in another process", folder.string()));
     }
     return fail_errno(errno, fmt::format("lock {}", folder.string()));
   }
@@ -77,6 +80,7 @@ class Opening {
     drop_drained();
     CITADEL_TRY(scan_all());
     report_missing();
+    CITADEL_TRY(cut_given_up());
     CITADEL_TRY(settle_last());
     keep();
     CITADEL_TRY(begin_epoch());
@@ -84,9 +88,12 @@ class Opening {
   }
 
  private:
-  Position previous_of(const SegmentHeader& header) const { return {header.previous_epoch, header.previous_sequence}; }
+  Position previous_of(const SegmentHeader& header) const {
+    return {header.previous_epoch, header.previous_sequence};
+  }
 
-  void report(fs::path path, std::uint64_t offset, std::uint64_t lost, std::string reason, std::uint64_t epoch) {
+  void report(fs::path path, std::uint64_t offset, std::uint64_t lost, std::string reason,
+              std::uint64_t epoch) {
     opened_.damage.push_back({std::move(path), offset, lost, std::move(reason)});
     put_aside(options_.folder, epoch, opened_.damage.back());
   }
@@ -94,7 +101,8 @@ class Opening {
   Result<void> list() {
     std::error_code error;
     std::vector<fs::path> found;
-    for (fs::directory_iterator entry(options_.folder, error), end; !error && entry != end; entry.increment(error)) {
+    for (fs::directory_iterator entry(options_.folder, error), end; !error && entry != end;
+         entry.increment(error)) {
       const fs::path& path = entry->path();
       if (path == spare_path(options_.folder) || path.extension() == ".new") {
         std::error_code ignored;
@@ -116,7 +124,8 @@ class Opening {
     segment->fd = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (!segment->fd) return fail_errno(errno, fmt::format("open {}", path.string()));
     struct stat info{};
-    if (::fstat(segment->fd.get(), &info) != 0) return fail_errno(errno, fmt::format("stat {}", path.string()));
+    if (::fstat(segment->fd.get(), &info) != 0)
+      return fail_errno(errno, fmt::format("stat {}", path.string()));
     segment->file_bytes = static_cast<std::uint64_t>(info.st_size);
     CITADEL_ASSIGN(const auto raw, read_at(segment->fd.get(), 0, segment_header_bytes, path));
     File file{std::move(segment), std::nullopt, {}};
@@ -127,7 +136,8 @@ class Opening {
 
   Result<void> load_small_files() {
     auto identity = load_identity(options_.folder);
-    if (!identity && identity.error().code != Code::corrupt) return std::unexpected(std::move(identity).error());
+    if (!identity && identity.error().code != Code::corrupt)
+      return std::unexpected(std::move(identity).error());
     if (!identity) report(options_.folder / "identity", 0, 0, identity.error().message, 0);
     if (identity && *identity) opened_.identity = **identity;
     // Every segment names its producer and epoch, so that the identity can be had again from any of them.
@@ -156,7 +166,9 @@ class Opening {
 
   // What a later segment's header shows to be wholly before the cursor need not be read.
   void drop_drained() {
-    const auto past = [&](const File& file) { return file.header && previous_of(*file.header) <= opened_.cursor; };
+    const auto past = [&](const File& file) {
+      return file.header && previous_of(*file.header) <= opened_.cursor;
+    };
     const auto last = std::ranges::find_if(files_.rbegin(), files_.rend(), past);
     if (last == files_.rend()) return;
     std::vector<std::shared_ptr<Segment>> drained;
@@ -188,8 +200,8 @@ class Opening {
         scan_options.sequence_limit = files_[i + 1].scan.runs.front().first;
         scan_options.limit_epoch = files_[i + 1].scan.epoch;
       }
-      CITADEL_ASSIGN(const auto content, read_at(file.segment->fd.get(), 0, file.segment->file_bytes,
-                                                 file.segment->path));
+      CITADEL_ASSIGN(const auto content,
+                     read_at(file.segment->fd.get(), 0, file.segment->file_bytes, file.segment->path));
       file.scan = scan_segment(as_bytes(content), scan_options);
       if (scan_options.last) last_content_ = std::move(content);
     }
@@ -207,20 +219,39 @@ class Opening {
     Position known = opened_.cursor;
     for (const File& file : files_) {
       if (file.header && previous_of(*file.header) > known) {
-        const auto same = [&](const File& other) { return other.segment->index == file.header->previous_index; };
+        const auto same = [&](const File& other) {
+          return other.segment->index == file.header->previous_index;
+        };
         if (std::ranges::none_of(files_, same)) {
           const Position previous = previous_of(*file.header);
           const std::uint64_t lost = previous.sequence - (known.epoch == previous.epoch ? known.sequence : 0);
-          report(options_.folder / segment_name(file.header->previous_index), 0, lost, "the segment is missing",
-                 previous.epoch);
+          report(options_.folder / segment_name(file.header->previous_index), 0, lost,
+                 "the segment is missing", previous.epoch);
         }
       }
       if (!file.scan.runs.empty()) known = std::max(known, {file.scan.epoch, file.scan.runs.back().last});
     }
   }
 
-  // Cuts the last segment at the end of its frames, and makes durable what a crash may have left in memory only: a
-  // second write makes the pages dirty again, since a failed fdatasync may have marked them clean.
+  // Cuts what lies behind the end that the next segment's header names. The header may go before this segment
+  // does, and records that were refused must not come back then. A damaged segment is evidence, and stays as
+  // it is.
+  Result<void> cut_given_up() {
+    for (std::size_t i = 0; i + 1 < files_.size(); ++i) {
+      Segment& segment = *files_[i].segment;
+      const Scan& scan = files_[i].scan;
+      if (segment.damaged || segment.file_bytes <= scan.end) continue;
+      if (::ftruncate(segment.fd.get(), static_cast<off_t>(scan.end)) != 0 ||
+          ::fsync(segment.fd.get()) != 0) {
+        return fail_errno(errno, fmt::format("cut {}", segment.path.string()));
+      }
+      segment.file_bytes = scan.end;
+    }
+    return {};
+  }
+
+  // Cuts the last segment at the end of its frames, and makes durable what a crash may have left in memory
+  // only: a second write makes the pages dirty again, since a failed fdatasync may have marked them clean.
   Result<void> settle_last() {
     if (files_.empty()) return {};
     File& file = files_.back();
@@ -228,7 +259,9 @@ class Opening {
     const Scan& scan = file.scan;
     if (scan.torn_bytes > 0) {
       log::warning("journal", "cut a torn tail that was never acknowledged",
-                   {{"segment", segment.path.string()}, {"offset", scan.end}, {"bytes", scan.torn_bytes},
+                   {{"segment", segment.path.string()},
+                    {"offset", scan.end},
+                    {"bytes", scan.torn_bytes},
                     {"reason", scan.torn_reason}});
     }
     if (segment.damaged && scan.runs.empty()) return {};
@@ -242,7 +275,8 @@ class Opening {
     crash_point(CrashPoint::journal_recovery_after_cut);
     const auto again = std::string_view(last_content_).substr(0, scan.end).substr(scan.unproven);
     CITADEL_TRY(write_at(segment.fd.get(), again, scan.unproven, segment.path));
-    if (::fsync(segment.fd.get()) != 0) return fail_errno(errno, fmt::format("fsync {}", segment.path.string()));
+    if (::fsync(segment.fd.get()) != 0)
+      return fail_errno(errno, fmt::format("fsync {}", segment.path.string()));
     crash_point(CrashPoint::journal_recovery_after_sync);
     return {};
   }
@@ -301,21 +335,27 @@ class Opening {
   std::string last_content_;
 };
 
-fs::path quarantine_path(const fs::path& folder) { return folder / "quarantine"; }
+fs::path quarantine_path(const fs::path& folder) {
+  return folder / "quarantine";
+}
 
 }  // namespace
 
-Result<Opened> open_folder(const Options& options, const Clock& clock) { return Opening(options, clock).run(); }
+Result<Opened> open_folder(const Options& options, const Clock& clock) {
+  return Opening(options, clock).run();
+}
 
 void put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage) {
   log::error("journal", "damage found; the file is kept in quarantine",
-             {{"file", damage.segment.string()}, {"offset", damage.offset},
-              {"frames_lost_at_least", damage.frames_lost_at_least}, {"reason", damage.reason}});
+             {{"file", damage.segment.string()},
+              {"offset", damage.offset},
+              {"frames_lost_at_least", damage.frames_lost_at_least},
+              {"reason", damage.reason}});
   std::error_code error;
   if (!fs::exists(damage.segment, error)) return;
   fs::create_directory(quarantine_path(folder), error);
-  // A second name costs no room and keeps the bytes when the first one is drained and unlinked. The epoch makes the
-  // name unique for good.
+  // A second name costs no room and keeps the bytes when the first one is drained and unlinked. The epoch
+  // makes the name unique for good.
   const fs::path kept =
       quarantine_path(folder) / fmt::format("epoch-{}-{}", epoch, damage.segment.filename().string());
   if (segment_index(damage.segment)) {
@@ -331,8 +371,10 @@ void put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage
   fs::path note = kept;
   note += ".reason";
   // The file is the evidence; a note that cannot be written stands in the log all the same.
-  (void)write_file_durably(note, fmt::format("offset {}: {}; frames lost at least {}\n", damage.offset, damage.reason,
-                                             damage.frames_lost_at_least), 0600);
+  (void)write_file_durably(note,
+                           fmt::format("offset {}: {}; frames lost at least {}\n", damage.offset,
+                                       damage.reason, damage.frames_lost_at_least),
+                           0600);
 }
 
 std::size_t count_quarantined(const fs::path& folder) {
@@ -350,7 +392,8 @@ void remove_segments(const std::vector<std::shared_ptr<Segment>>& segments) {
     crash_point(CrashPoint::journal_unlink_before);
     if (::unlink(segment->path.c_str()) != 0) {
       log::error("journal", "a drained segment could not be unlinked",
-                 {{"file", segment->path.string()}, {"error", std::error_code(errno, std::generic_category()).message()}});
+                 {{"file", segment->path.string()},
+                  {"error", std::error_code(errno, std::generic_category()).message()}});
     }
     crash_point(CrashPoint::journal_unlink_after);
   }

@@ -1,7 +1,7 @@
 // Folder: opening the journal's folder: the lock, what recovery found, the new epoch. Blocking file I/O.
 //
-// The folder holds `identity`, `cursor`, NNNNNNNNNNNNNNNN.segment, and `quarantine/` with segments in which damage was
-// found. Nothing removes a file from quarantine but its operator.
+// The folder holds `identity`, `cursor`, NNNNNNNNNNNNNNNN.segment, and `quarantine/` with segments in which
+// damage was found. Nothing removes a file from quarantine but its operator.
 #pragma once
 #include <deque>
 #include <memory>
@@ -22,16 +22,17 @@ struct Opened {
   CursorFile cursor_file;
   Position cursor;
   std::deque<std::shared_ptr<Segment>> segments;
-  Position last;           // the last durable frame, or the cursor where that is further
-  SegmentHeader next;      // of the segment to begin: all but salt, first sequence and time are filled in
+  Position last;       // the last durable frame, or the cursor where that is further
+  SegmentHeader next;  // of the segment to begin: all but salt, first sequence and time are filled in
   std::vector<Damage> damage;
 };
 
-// Locks the folder (conflict where another process has it), cuts a torn tail, finds damage and puts it aside, removes
-// what is drained, and makes a new epoch durable. invalid_argument for options that cannot be.
+// Locks the folder (conflict where another process has it), cuts a torn tail, finds damage and puts it aside,
+// removes what is drained, and makes a new epoch durable. invalid_argument for options that cannot be.
 Result<Opened> open_folder(const Options& options, const Clock& clock);
 
-// Logs the damage, and puts the segment's file (a second name of it) into quarantine with the reason beside it.
+// Logs the damage, and puts the segment's file (a second name of it) into quarantine with the reason beside
+// it.
 void put_aside(const std::filesystem::path& folder, std::uint64_t epoch, const Damage& damage);
 // How many segments are in quarantine.
 std::size_t count_quarantined(const std::filesystem::path& folder);

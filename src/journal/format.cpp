@@ -20,7 +20,9 @@ class Writer {
     to_ += sizeof value;
   }
   void put(std::string_view text) { to_ = std::ranges::copy(text, to_).out; }
-  void put(const Uuid& id) { put(std::string_view(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size())); }
+  void put(const Uuid& id) {
+    put(std::string_view(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()));
+  }
   void put(const crypto::Digest& digest) { put(as_text(digest)); }
   void put(WallTime time) { put(static_cast<std::int64_t>(time.time_since_epoch().count())); }
 
@@ -80,11 +82,13 @@ std::string encode_segment_header(const SegmentHeader& header) {
 }
 
 std::expected<SegmentHeader, std::string_view> decode_segment_header(Bytes bytes) {
-  if (bytes.size() < segment_header_bytes) return std::unexpected("the file is shorter than a segment's header");
+  if (bytes.size() < segment_header_bytes)
+    return std::unexpected("the file is shorter than a segment's header");
   if (crc32c(bytes.first(header_checksum_at)) != load_le<std::uint32_t>(bytes.data() + header_checksum_at)) {
     return std::unexpected("the segment's header does not match its checksum");
   }
-  if (as_text(bytes.first(segment_magic.size())) != segment_magic) return std::unexpected("not a journal segment");
+  if (as_text(bytes.first(segment_magic.size())) != segment_magic)
+    return std::unexpected("not a journal segment");
   Reader from(bytes.data() + segment_magic.size());
   std::uint32_t version = 0;
   from.get(version);
@@ -178,7 +182,8 @@ std::expected<FrameView, FrameProblem> decode_frame(Bytes bytes, std::optional<s
   from.get(header.written_at);
   from.get(header.id);
   from.get(header.previous_hash);
-  if (reserved != 0 || header.sequence == 0 || header.behind >= header.sequence || length > payload_bytes_max) {
+  if (reserved != 0 || header.sequence == 0 || header.behind >= header.sequence ||
+      length > payload_bytes_max) {
     return std::unexpected(FrameProblem::fields);
   }
   const std::size_t size = frame_size(length);

@@ -1,7 +1,7 @@
 // Format: the bytes of the journal's files. Pure; all integers little-endian.
 //
-// A segment file is a header of 256 bytes, frames, and zeros to the end of the file. It holds frames of one epoch.
-// A frame is a header of 96 bytes, the payload, and zeros up to a multiple of 8:
+// A segment file is a header of 256 bytes, frames, and zeros to the end of the file. It holds frames of one
+// epoch. A frame is a header of 96 bytes, the payload, and zeros up to a multiple of 8:
 //
 //    0 u32 CRC-32C of bytes 4..96          32 u32 behind: frames of the same group before this one
 //    4 u32 CRC-32C of payload and padding  36 u8 kind, u8 class, u16 zero
@@ -10,9 +10,10 @@
 //   16 u64 epoch                           64 32 bytes SHA-256 of the whole previous frame
 //   24 u64 sequence                        96 payload
 //
-// The header has a checksum of its own, so that a damaged payload leaves the way to the next frame known. The salt is
-// random, so that a payload that imitates a frame is not taken for one. `behind` says which frames were durable when
-// this one was written: all before its group. So recovery can tell a torn group from damage to an acknowledged one.
+// The header has a checksum of its own, so that a damaged payload leaves the way to the next frame known. The
+// salt is random, so that a payload that imitates a frame is not taken for one. `behind` says which frames
+// were durable when this one was written: all before its group. So recovery can tell a torn group from damage
+// to an acknowledged one.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -49,8 +50,9 @@ struct SegmentHeader {
   std::uint64_t first_sequence = 0;
   WallTime created_at;
   Uuid producer;
-  // The end of what was durable when this segment was begun: the truth about a segment whose fdatasync failed, since
-  // what lies behind that end was never acknowledged and its sequences are given again here. Index 0: there was none.
+  // The end of what was durable when this segment was begun: the truth about a segment whose fdatasync
+  // failed, since what lies behind that end was never acknowledged and its sequences are given again here.
+  // Index 0: there was none.
   std::uint64_t previous_index = 0;
   std::uint64_t previous_end = 0;
   std::uint64_t previous_epoch = 0;
@@ -83,7 +85,14 @@ struct FrameView {
   Bytes whole;  // header, payload and padding: what the next frame's hash is of
 };
 
-enum class FrameProblem : std::uint8_t { zeros, short_bytes, header_checksum, salt, fields, payload_checksum };
+enum class FrameProblem : std::uint8_t {
+  zeros,
+  short_bytes,
+  header_checksum,
+  salt,
+  fields,
+  payload_checksum
+};
 std::string_view to_string(FrameProblem problem);
 
 // Appends one frame to `out`. The payload is at most payload_bytes_limit.

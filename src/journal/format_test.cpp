@@ -48,12 +48,13 @@ SegmentHeader example_segment() {
   return header;
 }
 
-// These bytes are on disks. Where this test fails the format has changed: raise format_version and keep reading the
-// old one.
+// These bytes are on disks. Where this test fails the format has changed: raise format_version and keep
+// reading the old one.
 TEST(JournalFormat, FrameHasTheBytesThatAreOnDisks) {
   std::string frame;
   append_frame(frame, example_frame(), "payload!!");
-  EXPECT_EQ(to_hex(as_bytes(frame)), "c1d13ef3c3d9af5c0900000004030201"
+  EXPECT_EQ(to_hex(as_bytes(frame)),
+            "c1d13ef3c3d9af5c0900000004030201"
             "050000000000000055443322110000000300000001010000"
             "01401e18240a0600a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"
             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -63,7 +64,8 @@ TEST(JournalFormat, FrameHasTheBytesThatAreOnDisks) {
 TEST(JournalFormat, SegmentHeaderHasTheBytesThatAreOnDisks) {
   const std::string header = encode_segment_header(example_segment());
   EXPECT_EQ(header.size(), segment_header_bytes);
-  EXPECT_EQ(to_hex(as_bytes(header).first(136)), "4349544a524e4c01010000000403020107000000000000000000000400000000"
+  EXPECT_EQ(to_hex(as_bytes(header).first(136)),
+            "4349544a524e4c01010000000403020107000000000000000000000400000000"
             "0500000000000000640000000000000001401e18240a0600"
             "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"
             "0600000000000000001000000000000004000000000000006300000000000000"
@@ -133,8 +135,10 @@ TEST(JournalFormat, SaysWhatIsWrongWithAFrame) {
   EXPECT_EQ(problem(good, 0x01020304, 9), "none");
   EXPECT_EQ(problem(good, 0x01020305, 9), to_string(FrameProblem::salt));
   EXPECT_EQ(problem(good, 0x01020304, 8), to_string(FrameProblem::fields));
-  EXPECT_EQ(problem(std::string_view(good).substr(0, 95), 0x01020304, 9), to_string(FrameProblem::short_bytes));
-  EXPECT_EQ(problem(std::string_view(good).substr(0, 111), 0x01020304, 9), to_string(FrameProblem::short_bytes));
+  EXPECT_EQ(problem(std::string_view(good).substr(0, 95), 0x01020304, 9),
+            to_string(FrameProblem::short_bytes));
+  EXPECT_EQ(problem(std::string_view(good).substr(0, 111), 0x01020304, 9),
+            to_string(FrameProblem::short_bytes));
   EXPECT_EQ(problem(std::string(200, '\0'), 0x01020304, 9), to_string(FrameProblem::zeros));
   EXPECT_EQ(problem(std::string(20, '\0'), 0x01020304, 9), to_string(FrameProblem::zeros));
   std::string impossible;

@@ -1,5 +1,5 @@
-// journal_fuzz_seeds FOLDER: writes the seeds of journal_fuzz, which are in seeds/journal_fuzz. Run it again when the
-// format has changed.
+// journal_fuzz_seeds FOLDER: writes the seeds of journal_fuzz, which are in seeds/journal_fuzz. Run it again
+// when the format has changed.
 #include <filesystem>
 #include <map>
 

@@ -15,7 +15,8 @@ constexpr std::size_t file_bytes_max = 4096;
 
 // One line that an operator can read: "citadel-journal 1 PRODUCER EPOCH CRC-32C".
 std::string encode(const Identity& identity) {
-  const std::string text = fmt::format("citadel-journal 1 {} {}", identity.producer.to_string(), identity.epoch);
+  const std::string text =
+      fmt::format("citadel-journal 1 {} {}", identity.producer.to_string(), identity.epoch);
   return fmt::format("{} {:08x}\n", text, crc32c(as_bytes(text)));
 }
 
@@ -33,7 +34,9 @@ std::optional<Identity> decode(std::string_view content) {
   return identity;
 }
 
-std::filesystem::path identity_path(const std::filesystem::path& folder) { return folder / "identity"; }
+std::filesystem::path identity_path(const std::filesystem::path& folder) {
+  return folder / "identity";
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// Identity: the file with the journal's producer id and the number of its last epoch. Replaced durably at each open.
+// Identity: the file with the journal's producer id and the number of its last epoch. Replaced durably at
+// each open.
 #pragma once
 #include <filesystem>
 #include <optional>

@@ -44,17 +44,18 @@ Result<Append> Journal::Impl::prepare(std::vector<Record> records) const {
   append.sheddable = true;
   for (const Record& record : records) {
     if (record.payload.size() > options.payload_bytes_max) {
-      return fail(Code::invalid_argument, fmt::format("record {} has {} bytes; the journal's limit is {}",
-                                                      record.id.to_string(), record.payload.size(),
-                                                      options.payload_bytes_max));
+      return fail(Code::invalid_argument,
+                  fmt::format("record {} has {} bytes; the journal's limit is {}", record.id.to_string(),
+                              record.payload.size(), options.payload_bytes_max));
     }
     append.bytes += frame_size(record.payload.size());
     append.sheddable = append.sheddable && record.shed == Class::sheddable;
   }
   const std::uint64_t bytes_max = options.segment_bytes - segment_header_bytes - frame_header_bytes;
   if (append.bytes > bytes_max) {
-    return fail(Code::invalid_argument, fmt::format("one append has {} bytes; a segment of the journal holds {}",
-                                                    append.bytes, bytes_max));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("one append has {} bytes; a segment of the journal holds {}", append.bytes, bytes_max));
   }
   append.records = std::move(records);
   return append;
@@ -87,8 +88,9 @@ Task<Result<Position>> Journal::append(std::vector<Record> records, Deadline dea
   CITADEL_CO_TRY(impl_->writer.submit(std::move(append)));
   auto answer = co_await shot->wait(deadline);
   if (answer) co_return *std::move(answer);
-  co_return fail(Code::deadline_exceeded,
-                 "the journal did not acknowledge the records by the deadline; send them again with the same ids");
+  co_return fail(
+      Code::deadline_exceeded,
+      "the journal did not acknowledge the records by the deadline; send them again with the same ids");
 }
 
 void Journal::append(std::vector<Record> records, std::function<void(Result<Position>)> done) {
@@ -104,7 +106,9 @@ Result<std::vector<Frame>> Journal::read(Position after, std::size_t count_max, 
   return read_frames(impl_->state, after, {impl_->options.folder, count_max, bytes_max});
 }
 
-void Journal::on_durable(std::function<void()> callback) { impl_->writer.on_durable(std::move(callback)); }
+void Journal::on_durable(std::function<void()> callback) {
+  impl_->writer.on_durable(std::move(callback));
+}
 
 Result<void> Journal::advance(Position position) {
   const std::lock_guard serial(impl_->cursor_mutex);

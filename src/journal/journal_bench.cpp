@@ -1,5 +1,5 @@
-// The journal against the disk it is on: a lone producer's median beside one write and fdatasync of the same bytes,
-// 64 producers, and reading. The disk is that of /tmp.
+// The journal against the disk it is on: a lone producer's median beside one write and fdatasync of the same
+// bytes, 64 producers, and reading. The disk is that of /tmp.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 
@@ -85,7 +85,8 @@ void sixty_four_producers(benchmark::State& state, Medium medium) {
   for (auto _ : state) {
     std::atomic<std::uint64_t> left{producers};
     for (std::uint64_t i = 0; i < producers; ++i) {
-      asio::co_spawn(runtime->executor(i % runtime->size()), produce(*journal, each, left), [](std::exception_ptr) {});
+      asio::co_spawn(runtime->executor(i % runtime->size()), produce(*journal, each, left),
+                     [](std::exception_ptr) {});
     }
     for (auto now = left.load(); now != 0; now = left.load()) left.wait(now);
   }
@@ -95,8 +96,15 @@ void sixty_four_producers(benchmark::State& state, Medium medium) {
       static_cast<double>(status.appended_total) / static_cast<double>(status.syncs_total);
   journal.reset();
 }
-BENCHMARK_CAPTURE(sixty_four_producers, disk, Medium::disk)->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(sixty_four_producers, memory, Medium::memory)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(sixty_four_producers, disk, Medium::disk)
+    ->Arg(1)
+    ->Arg(2)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(sixty_four_producers, memory, Medium::memory)
+    ->Arg(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void sequential_reader(benchmark::State& state) {
   const TestFolder folder(Medium::disk);

@@ -112,7 +112,8 @@ TEST(Journal, RefusesWhatCanNeverFit) {
   const TestFolder folder;
   auto journal = open_small(folder.path());
   EXPECT_EQ(append_all(*journal, {}).error().code, Code::invalid_argument);
-  EXPECT_EQ(append_all(*journal, {record_of(1, std::string(1025, 'x'))}).error().code, Code::invalid_argument);
+  EXPECT_EQ(append_all(*journal, {record_of(1, std::string(1025, 'x'))}).error().code,
+            Code::invalid_argument);
   std::vector<Record> many;
   for (std::uint64_t i = 0; i < 10; ++i) many.push_back(record_of(i, std::string(1024, 'x')));
   EXPECT_EQ(append_all(*journal, many).error().code, Code::invalid_argument);
@@ -228,14 +229,16 @@ TEST(Journal, TheDestructorWritesWhatIsQueued) {
   auto journal = open_small(folder.path());
   std::atomic<int> acknowledged{0};
   for (std::uint64_t i = 1; i <= 500; ++i) {
-    journal->append({record_of(i, payload_of(i))}, [&](Result<Position> r) { acknowledged += r.has_value(); });
+    journal->append({record_of(i, payload_of(i))},
+                    [&](Result<Position> r) { acknowledged += r.has_value(); });
   }
   journal.reset();
   EXPECT_EQ(acknowledged, 500);
   EXPECT_EQ(read_all(*open_small(folder.path())).size(), 500u);
 }
 
-Task<> produce(Journal& journal, std::uint64_t first, std::uint64_t count, std::atomic<std::uint64_t>& acknowledged) {
+Task<> produce(Journal& journal, std::uint64_t first, std::uint64_t count,
+               std::atomic<std::uint64_t>& acknowledged) {
   Position last;
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto position = co_await append_task(journal, first + i, Deadline::after(60s));
@@ -263,7 +266,8 @@ TEST(Journal, ManyThreadsAppendReadAndAdvance) {
           aio::run(context, produce(*journal, thread * 1'000, each, acknowledged));
           return;
         }
-        for (std::uint64_t i = 0; i < each; ++i) acknowledged += append_one(*journal, thread * 1'000 + i).has_value();
+        for (std::uint64_t i = 0; i < each; ++i)
+          acknowledged += append_one(*journal, thread * 1'000 + i).has_value();
       });
     }
     threads.emplace_back([&] {

@@ -18,7 +18,8 @@ class Walk {
   Walk(State& state, Position after, const std::filesystem::path& folder)
       : state_(state), position_(after), folder_(folder) {}
 
-  // The next frame past the position; nullopt at the end of what is durable. The view holds until the next call.
+  // The next frame past the position; nullopt at the end of what is durable. The view holds until the next
+  // call.
   Result<std::optional<FrameView>> next() {
     for (;;) {
       if (!place_ || place_->offset >= place_->run_end) {
@@ -33,7 +34,8 @@ class Walk {
         frame = decode_frame(all, place_->segment->salt_if_known(), payload_bytes_limit);
       }
       if (!is_expected(frame)) {
-        CITADEL_TRY(step_over(frame ? "the frame is not the one that was written here" : to_string(frame.error())));
+        CITADEL_TRY(
+            step_over(frame ? "the frame is not the one that was written here" : to_string(frame.error())));
         continue;
       }
       offset_ = place_->offset;
@@ -55,8 +57,8 @@ class Walk {
 
  private:
   bool is_expected(const std::expected<FrameView, FrameProblem>& frame) const {
-    return frame && frame->header.epoch == place_->segment->epoch && frame->header.sequence == place_->sequence &&
-           frame->header.kind != seal_kind;
+    return frame && frame->header.epoch == place_->segment->epoch &&
+           frame->header.sequence == place_->sequence && frame->header.kind != seal_kind;
   }
 
   static std::uint64_t announced_size(Bytes frame) {
@@ -80,8 +82,8 @@ class Walk {
   // The bytes at place_ are damaged: reports it, and makes the state know that the run goes on behind them.
   Result<void> step_over(std::string_view reason) {
     Segment& segment = *place_->segment;
-    CITADEL_ASSIGN(const auto rest, read_at(segment.fd.get(), place_->offset, place_->run_end - place_->offset,
-                                            segment.path));
+    CITADEL_ASSIGN(const auto rest,
+                   read_at(segment.fd.get(), place_->offset, place_->run_end - place_->offset, segment.path));
     // A second look: an error of the disk may have passed, and nothing is lost then.
     chunk_of_.reset();
     if (is_expected(decode_frame(as_bytes(rest), segment.salt_if_known(), payload_bytes_limit))) return {};
@@ -96,17 +98,18 @@ class Walk {
       if (run != segment.runs.end()) next_sequence = run->last + 1;
     }
     if (found) {
-      next_sequence = decode_frame(as_bytes(rest).subspan(*found), segment.salt_if_known(), payload_bytes_limit)
-                          ->header.sequence;
+      next_sequence =
+          decode_frame(as_bytes(rest).subspan(*found), segment.salt_if_known(), payload_bytes_limit)
+              ->header.sequence;
     }
     Damage damage{segment.path, place_->offset,
-                  next_sequence > place_->sequence ? next_sequence - place_->sequence : 0, std::string(reason)};
+                  next_sequence > place_->sequence ? next_sequence - place_->sequence : 0,
+                  std::string(reason)};
     put_aside(folder_, segment.epoch, damage);
     const auto quarantined = count_quarantined(folder_);
     const std::lock_guard lock(state_.mutex);
-    state_.split_run(segment, place_->offset,
-                     found ? std::optional(place_->offset + *found) : std::nullopt, place_->sequence - 1,
-                     next_sequence);
+    state_.split_run(segment, place_->offset, found ? std::optional(place_->offset + *found) : std::nullopt,
+                     place_->sequence - 1, next_sequence);
     segment.damaged = true;
     state_.damage.push_back(std::move(damage));
     state_.quarantined = quarantined;

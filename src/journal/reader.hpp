@@ -1,5 +1,5 @@
-// Reader: durable frames from the segments' files, in order. Checks each of them again; what has become damaged since
-// recovery is reported and put aside, and reading goes on behind it.
+// Reader: durable frames from the segments' files, in order. Checks each of them again; what has become
+// damaged since recovery is reported and put aside, and reading goes on behind it.
 #pragma once
 #include <vector>
 

@@ -9,9 +9,11 @@ namespace {
 
 // The size of `content` without the zeros at its end.
 std::uint64_t used_bytes(Bytes content) {
-  const auto zero = [](std::byte byte) { return byte == std::byte{0}; };
-  const auto last = std::find_if_not(content.rbegin(), content.rend(), zero);
-  return static_cast<std::uint64_t>(content.rend() - last);
+  std::size_t size = content.size();
+  // By words: a segment is mostly zeros where a crash came early.
+  while (size >= 8 && load_le<std::uint64_t>(content.data() + size - 8) == 0) size -= 8;
+  while (size > 0 && content[size - 1] == std::byte{0}) --size;
+  return size;
 }
 
 class Scanner {
@@ -52,7 +54,8 @@ class Scanner {
     }
   }
 
-  // Takes the frame at position_, or says in reason_ what is wrong with it. A broken hash chain is a gap without bytes.
+  // Takes the frame at position_, or says in reason_ what is wrong with it. A broken hash chain is a gap
+  // without bytes.
   bool accept_frame() {
     const auto frame = decode_frame(content_.subspan(position_), salt_, options_.payload_bytes_max);
     if (!frame) {
@@ -60,7 +63,8 @@ class Scanner {
       return false;
     }
     const FrameHeader& header = frame->header;
-    if (options_.sequence_limit && header.epoch == options_.limit_epoch && header.sequence >= *options_.sequence_limit) {
+    if (options_.sequence_limit && header.epoch == options_.limit_epoch &&
+        header.sequence >= *options_.sequence_limit) {
       limit_reached_ = true;
       content_ = content_.first(position_);
       return true;
@@ -224,7 +228,8 @@ class Scanner {
 }  // namespace
 
 std::optional<std::uint64_t> find_frame(Bytes content, std::uint64_t from, std::optional<std::uint32_t> salt,
-                                        std::uint64_t epoch, std::uint64_t after, std::uint32_t payload_bytes_max) {
+                                        std::uint64_t epoch, std::uint64_t after,
+                                        std::uint32_t payload_bytes_max) {
   for (std::uint64_t at = from; at + frame_header_bytes <= content.size(); at += frame_alignment) {
     // The salt first: it rules out nearly all places without a checksum.
     if (salt && load_le<std::uint32_t>(content.data() + at + 12) != *salt) continue;

@@ -10,9 +10,13 @@ namespace {
 
 constexpr std::uint32_t salt = Image::salt;
 
-ScanOptions last() { return {.payload_bytes_max = 1'024, .last = true, .known_end = {}, .sequence_limit = {}}; }
+ScanOptions last() {
+  return {.payload_bytes_max = 1'024, .last = true, .known_end = {}, .sequence_limit = {}};
+}
 ScanOptions middle(const Image& image, std::uint64_t sequence) {
-  return {.payload_bytes_max = 1'024, .last = false, .known_end = SegmentEnd{image.size(), sequence},
+  return {.payload_bytes_max = 1'024,
+          .last = false,
+          .known_end = SegmentEnd{image.size(), sequence},
           .sequence_limit = {}};
 }
 
@@ -128,7 +132,8 @@ TEST(JournalRecovery, EveryFlippedBitBeforeTheLastGroupIsDamageAndNoWrongFrameCo
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << bit % 8));
     const Scan scan = scan_segment(as_bytes(bad), last());
     for (const journal::Run& run : scan.runs) {
-      EXPECT_EQ(bad.substr(run.begin, run.end - run.begin), good.substr(run.begin, run.end - run.begin)) << bit;
+      EXPECT_EQ(bad.substr(run.begin, run.end - run.begin), good.substr(run.begin, run.end - run.begin))
+          << bit;
     }
     if (bit / 8 < seal_begins) {
       EXPECT_EQ(scan.gaps.size(), 1u) << "bit " << bit;

@@ -34,14 +34,17 @@ Result<void> allocate(int fd, std::uint64_t bytes, const std::filesystem::path& 
   } while (failed == EINTR);
   if (failed == EOPNOTSUPP || failed == ENOSYS) return write_zeros(fd, bytes, path);
   // A limit on file sizes (RLIMIT_FSIZE) is a lack of room, too.
-  if (failed == EFBIG) return fail(Code::storage_full, fmt::format("allocate {}: file too large", path.string()));
+  if (failed == EFBIG)
+    return fail(Code::storage_full, fmt::format("allocate {}: file too large", path.string()));
   if (failed != 0) return fail_errno(failed, fmt::format("allocate {} bytes for {}", bytes, path.string()));
   return {};
 }
 
 }  // namespace
 
-std::string segment_name(std::uint64_t index) { return fmt::format("{:016}{}", index, extension); }
+std::string segment_name(std::uint64_t index) {
+  return fmt::format("{:016}{}", index, extension);
+}
 
 std::optional<std::uint64_t> segment_index(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
@@ -51,7 +54,9 @@ std::optional<std::uint64_t> segment_index(const std::filesystem::path& path) {
   return index;
 }
 
-std::filesystem::path spare_path(const std::filesystem::path& folder) { return folder / "spare"; }
+std::filesystem::path spare_path(const std::filesystem::path& folder) {
+  return folder / "spare";
+}
 
 Result<UniqueFd> allocate_segment(const std::filesystem::path& folder, std::uint64_t bytes) {
   crash_point(CrashPoint::journal_segment_before_create);
@@ -62,7 +67,8 @@ Result<UniqueFd> allocate_segment(const std::filesystem::path& folder, std::uint
   }
   if (!fd) return fail_errno(errno, fmt::format("create {}", path.string()));
   auto allocated = allocate(fd.get(), bytes, path);
-  if (allocated && ::fsync(fd.get()) != 0) allocated = fail_errno(errno, fmt::format("fsync {}", path.string()));
+  if (allocated && ::fsync(fd.get()) != 0)
+    allocated = fail_errno(errno, fmt::format("fsync {}", path.string()));
   if (!allocated) {
     ::unlink(path.c_str());
     return std::unexpected(std::move(allocated).error());
@@ -71,8 +77,8 @@ Result<UniqueFd> allocate_segment(const std::filesystem::path& folder, std::uint
   return fd;
 }
 
-Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& folder, int folder_fd, UniqueFd fd,
-                                               const SegmentHeader& header) {
+Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& folder, int folder_fd,
+                                               UniqueFd fd, const SegmentHeader& header) {
   const auto from = spare_path(folder);
   auto segment = std::make_shared<Segment>();
   segment->path = folder / segment_name(header.index);
@@ -95,7 +101,8 @@ Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& fold
   return segment;
 }
 
-Result<void> write_at(int fd, std::string_view bytes, std::uint64_t offset, const std::filesystem::path& path) {
+Result<void> write_at(int fd, std::string_view bytes, std::uint64_t offset,
+                      const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const auto written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
@@ -111,13 +118,14 @@ Result<void> sync_data(int fd, const std::filesystem::path& path) {
   return {};
 }
 
-Result<std::string> read_at(int fd, std::uint64_t offset, std::uint64_t size, const std::filesystem::path& path,
-                            std::uint64_t* unreadable) {
+Result<std::string> read_at(int fd, std::uint64_t offset, std::uint64_t size,
+                            const std::filesystem::path& path, std::uint64_t* unreadable) {
   std::string out(size, '\0');
   std::uint64_t have = 0;
   std::uint64_t step = size;
   while (have < size) {
-    const auto got = ::pread(fd, out.data() + have, std::min(step, size - have), static_cast<off_t>(offset + have));
+    const auto got =
+        ::pread(fd, out.data() + have, std::min(step, size - have), static_cast<off_t>(offset + have));
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) break;
     if (got > 0) {

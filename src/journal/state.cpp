@@ -18,9 +18,11 @@ std::optional<Place> State::locate(Position after) const {
   if (found == segments.end() || (*found)->empty()) return std::nullopt;
   const Segment& segment = **found;
   const std::uint64_t passed = segment.epoch == after.epoch ? after.sequence : 0;
-  const auto run = std::ranges::find_if(segment.runs, [&](const Run& candidate) { return candidate.last > passed; });
+  const auto run =
+      std::ranges::find_if(segment.runs, [&](const Run& candidate) { return candidate.last > passed; });
   Place place{*found, run->begin, run->end, run->first};
-  if (after == read_to && segment.index == read_segment && read_offset > run->begin && read_offset < run->end) {
+  if (after == read_to && segment.index == read_segment && read_offset > run->begin &&
+      read_offset < run->end) {
     place.offset = read_offset;
     place.sequence = passed + 1;
     return place;
@@ -70,13 +72,14 @@ std::vector<std::shared_ptr<Segment>> State::take_drained() {
   return drained;
 }
 
-void State::split_run(Segment& segment, std::uint64_t begin, std::optional<std::uint64_t> end, std::uint64_t before,
-                      std::uint64_t next) {
+void State::split_run(Segment& segment, std::uint64_t begin, std::optional<std::uint64_t> end,
+                      std::uint64_t before, std::uint64_t next) {
   const auto run = std::ranges::find_if(
       segment.runs, [&](const Run& candidate) { return candidate.begin <= begin && begin < candidate.end; });
   if (run == segment.runs.end()) return;  // another reader was faster
   const std::uint64_t gap_end = end.value_or(run->end);
-  std::erase_if(segment.places, [&](const IndexEntry& entry) { return entry.offset >= begin && entry.offset < gap_end; });
+  std::erase_if(segment.places,
+                [&](const IndexEntry& entry) { return entry.offset >= begin && entry.offset < gap_end; });
   const Run behind{gap_end, run->end, next, run->last};
   Run before_gap{run->begin, begin, run->first, before};
   const bool has_before = begin > run->begin;

@@ -41,16 +41,18 @@ struct State {
   std::size_t quarantined = 0;
 
   std::uint64_t size_bytes() const;
-  // A frame at or before the first one past `after`, in the same run, from which to walk; nullopt where there is none.
+  // A frame at or before the first one past `after`, in the same run, from which to walk; nullopt where there
+  // is none.
   std::optional<Place> locate(Position after) const;
   // How many frames past the cursor, and their bytes.
   std::uint64_t undrained_records() const;
   std::uint64_t undrained_bytes() const;
   // Takes out, and gives back, the segments that lie wholly before the cursor and are not written any more.
   std::vector<std::shared_ptr<Segment>> take_drained();
-  // The bytes [begin, end) of a run turned out to be no frames; `next` is the sequence at `end`, where there is one.
-  void split_run(Segment& segment, std::uint64_t begin, std::optional<std::uint64_t> end, std::uint64_t before,
-                 std::uint64_t next);
+  // The bytes [begin, end) of a run turned out to be no frames; `next` is the sequence at `end`, where there
+  // is one.
+  void split_run(Segment& segment, std::uint64_t begin, std::optional<std::uint64_t> end,
+                 std::uint64_t before, std::uint64_t next);
 };
 
 }  // namespace citadel::journal

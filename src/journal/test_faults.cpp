@@ -80,7 +80,9 @@ Syncs syncs() {
 using citadel::journal::Call;
 
 // Some tests fork, and the journal starts its thread in the child.
-extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+extern "C" const char* __tsan_default_options() {
+  return "die_after_fork=0";
+}
 
 // The linker takes these before the C library's.
 extern "C" {

@@ -1,5 +1,5 @@
-// Faults for the journal's tests: this program's own fdatasync, fsync, pwrite, pread and fallocate, which call the
-// kernel, or fail as they are told. The journal's code is the one that is shipped.
+// Faults for the journal's tests: this program's own fdatasync, fsync, pwrite, pread and fallocate, which
+// call the kernel, or fail as they are told. The journal's code is the one that is shipped.
 #pragma once
 #include <cstdint>
 #include <vector>

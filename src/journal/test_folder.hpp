@@ -1,4 +1,5 @@
-// What the journal's tests share: a folder of their own, a small journal in it, and records that can be told apart.
+// What the journal's tests share: a folder of their own, a small journal in it, and records that can be told
+// apart.
 #pragma once
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,8 +17,8 @@
 
 namespace citadel::journal {
 
-// In memory where the machine has a place for that: kill -9 leaves the same bytes there, and thousands of fsyncs cost
-// nothing. On disk for tests that want fdatasync to take its time.
+// In memory where the machine has a place for that: kill -9 leaves the same bytes there, and thousands of
+// fsyncs cost nothing. On disk for tests that want fdatasync to take its time.
 enum class Medium : std::uint8_t { memory, disk };
 
 class TestFolder {
@@ -53,7 +54,9 @@ inline std::unique_ptr<Journal> open_small(const std::filesystem::path& folder) 
   return Journal::open(small_options(folder), system_clock()).value();
 }
 
-inline Uuid id_of(std::uint64_t i) { return make_uuid7({}, 0, i); }
+inline Uuid id_of(std::uint64_t i) {
+  return make_uuid7({}, 0, i);
+}
 inline std::string payload_of(std::uint64_t i) {
   std::string text = "record " + std::to_string(i);
   text.resize(40, '.');
@@ -87,7 +90,8 @@ inline std::string slurp(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 inline void spill(const std::filesystem::path& path, std::string_view content) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(content.data(), static_cast<std::streamsize>(content.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(content.data(), static_cast<std::streamsize>(content.size()));
 }
 
 }  // namespace citadel::journal

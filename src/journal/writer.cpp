@@ -21,8 +21,9 @@ constexpr auto full_pause = 100ms;
 constexpr int company_wait_divisor = 4;
 
 Error not_durable(const Error& cause) {
-  return Error(cause.code, fmt::format("the records are not acknowledged, send them again with the same ids: {}",
-                                       cause.message));
+  return Error(
+      cause.code,
+      fmt::format("the records are not acknowledged, send them again with the same ids: {}", cause.message));
 }
 
 }  // namespace
@@ -60,14 +61,16 @@ Writer::~Writer() {
 Result<void> Writer::submit(Append append) {
   const std::lock_guard lock(queue_mutex_);
   if (failed_) {
-    return fail(Code::io_error, "the journal refuses records since its disk failed; mend the disk, then restart");
+    return fail(Code::io_error,
+                "the journal refuses records since its disk failed; mend the disk, then restart");
   }
   if (stopping_) return fail(Code::unavailable, "the journal is stopping", Retry::safe);
   if (queued_records_ + append.records.size() > options_.queue_records_max ||
       queued_bytes_ + append.bytes > options_.queue_bytes_max) {
-    return fail(Code::overloaded,
-                fmt::format("{} records wait for the journal's disk already (journal queue)", queued_records_),
-                Retry::safe);
+    return fail(
+        Code::overloaded,
+        fmt::format("{} records wait for the journal's disk already (journal queue)", queued_records_),
+        Retry::safe);
   }
   queued_records_ += append.records.size();
   queued_bytes_ += append.bytes;
@@ -101,8 +104,9 @@ std::vector<Append> Writer::take() {
   return taken;
 }
 
-// Callers that were acknowledged together come back together, a moment apart. To write the first of them alone would
-// make the others wait for two fdatasyncs. A lone caller's group was of one, so it never waits here.
+// Callers that were acknowledged together come back together, a moment apart. To write the first of them
+// alone would make the others wait for two fdatasyncs. A lone caller's group was of one, so it never waits
+// here.
 void Writer::gather_company(std::unique_lock<std::mutex>& lock) {
   if (last_group_ < 2 || stopping_) return;
   const auto longest = std::min<Monotonic::duration>(options_.gather, last_sync_ / company_wait_divisor);
@@ -129,7 +133,8 @@ void Writer::write(std::vector<Append> appends) {
 
 Result<void> Writer::admit(const Append& append) {
   if (append.deadline && append.deadline->expired(clock_.monotonic())) {
-    return fail(Code::deadline_exceeded, "the deadline passed before the journal wrote the records", Retry::safe);
+    return fail(Code::deadline_exceeded, "the deadline passed before the journal wrote the records",
+                Retry::safe);
   }
   auto made = make_room(append);
   if (!made && made.error().code == Code::storage_full) {
@@ -174,7 +179,8 @@ void Writer::encode(const Append& append) {
     const std::uint64_t before = places_.empty()
                                      ? (active_->places.empty() ? 0 : active_->places.back().offset)
                                      : places_.back().offset;
-    if (before == 0 || offset_ + at - before >= index_distance_bytes) places_.push_back({sequence_, offset_ + at});
+    if (before == 0 || offset_ + at - before >= index_distance_bytes)
+      places_.push_back({sequence_, offset_ + at});
     append_frame(buffer_, header, record.payload);
     hash_ = crypto::sha256(as_bytes(std::string_view(buffer_).substr(at)));
   }
@@ -194,7 +200,8 @@ void Writer::commit() {
 Result<void> Writer::write_and_sync() {
   crash_point(CrashPoint::journal_append_before_write);
   if (crash_is_due(CrashPoint::journal_append_half_written)) {
-    (void)write_at(active_->fd.get(), std::string_view(buffer_).substr(0, buffer_.size() / 2), offset_, active_->path);
+    (void)write_at(active_->fd.get(), std::string_view(buffer_).substr(0, buffer_.size() / 2), offset_,
+                   active_->path);
     crash_now();
   }
   CITADEL_TRY(write_at(active_->fd.get(), buffer_, offset_, active_->path));
@@ -234,8 +241,8 @@ void Writer::publish() {
   last_group_ = group_.size();
 }
 
-// The segment is given up: what it holds behind its durable frames is unknown and stays so. The sequences of the
-// group are given again, in a new segment whose header says where this one ends.
+// The segment is given up: what it holds behind its durable frames is unknown and stays so. The sequences of
+// the group are given again, in a new segment whose header says where this one ends.
 void Writer::poison(const Error& error) {
   log::error("journal", "a write failed: its segment is given up, its records are not acknowledged",
              {{"segment", active_->path.string()}, {"durable_bytes", offset_}, {"error", error}});
@@ -269,7 +276,8 @@ void Writer::acknowledge(const std::optional<Error>& error) {
       member.append.done(std::move(answer));
       continue;
     }
-    auto found = std::ranges::find(by_executor, member.append.executor, [](const auto& entry) { return entry.first; });
+    auto found =
+        std::ranges::find(by_executor, member.append.executor, [](const auto& entry) { return entry.first; });
     if (found == by_executor.end()) found = by_executor.insert(found, {member.append.executor, {}});
     found->second.emplace_back(std::move(member.append.shot), std::move(answer));
   }
@@ -294,10 +302,12 @@ Result<void> Writer::ensure_spare() {
     const std::lock_guard lock(state_.mutex);
     freed = state_.freed;
     if (state_.size_bytes() + options_.segment_bytes > options_.size_bytes_max) {
-      return fail(Code::storage_full,
-                  fmt::format("the journal is at its limit of {} bytes (journal.size_bytes_max); records wait for the "
-                              "database",
-                              options_.size_bytes_max));
+      return fail(
+          Code::storage_full,
+          fmt::format(
+              "the journal is at its limit of {} bytes (journal.size_bytes_max); records wait for the "
+              "database",
+              options_.size_bytes_max));
     }
   }
   const auto now = clock_.monotonic();
@@ -368,7 +378,8 @@ void Writer::fail_closed(const Error& error) {
   failed_ = true;
 }
 
-// The mark of a clean stop: what lies before it was durable. Without it the next open takes the last group on trust.
+// The mark of a clean stop: what lies before it was durable. Without it the next open takes the last group on
+// trust.
 void Writer::seal() {
   if (!active_) return;
   FrameHeader header;

@@ -1,5 +1,5 @@
-// Writer: the thread that makes records durable. It takes what is queued, writes it at once, calls fdatasync once, and
-// acknowledges all of it; meanwhile the next group gathers in the queue.
+// Writer: the thread that makes records durable. It takes what is queued, writes it at once, calls fdatasync
+// once, and acknowledges all of it; meanwhile the next group gathers in the queue.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -38,8 +38,8 @@ class Writer {
   ~Writer();
   Writer(const Writer&) = delete;
 
-  // Begins the first segment, so that a folder that cannot be written is known at once. A full disk is no error: the
-  // journal heals when there is room.
+  // Begins the first segment, so that a folder that cannot be written is known at once. A full disk is no
+  // error: the journal heals when there is room.
   Result<void> start();
   // Queues it, or says why not; then nothing of `append` is kept. Thread-safe.
   Result<void> submit(Append append);
@@ -88,7 +88,7 @@ class Writer {
   // The writer thread's own.
   SegmentHeader next_;  // of the next segment; previous_… is where the durable frames end
   std::shared_ptr<Segment> active_;
-  UniqueFd spare_;  // an allocated file without a name of its own
+  UniqueFd spare_;              // an allocated file without a name of its own
   std::uint64_t offset_ = 0;    // where the group begins
   std::uint64_t sequence_ = 0;  // the last one given
   crypto::Digest hash_{};

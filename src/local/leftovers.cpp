@@ -39,14 +39,21 @@ bool contains(const std::vector<pid_t>& pids, pid_t pid) {
   return std::ranges::find(pids, pid) != pids.end();
 }
 
+// Pgpool-II's control process makes a flag of one byte for itself alone, and ends before anybody has seen its
+// number when its parent is killed.
+bool is_control_flag(const shmid_ds& info) {
+  return info.shm_segsz == 1 && info.shm_perm.__key == IPC_PRIVATE && info.shm_cpid == info.shm_lpid &&
+         is_gone(info.shm_cpid);
+}
+
 unsigned remove_shared_memory(const std::vector<pid_t>& pids, const Account& account) {
   unsigned removed = 0;
   shmid_ds info{};
   const int last = ::shmctl(0, SHM_INFO, &info);
   for (int index = 0; index <= last; ++index) {
     const int id = ::shmctl(index, SHM_STAT, &info);
-    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0 || !contains(pids, info.shm_cpid))
-      continue;
+    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0) continue;
+    if (!contains(pids, info.shm_cpid) && !is_control_flag(info)) continue;
     if (::shmctl(id, IPC_RMID, nullptr) == 0) ++removed;
   }
   return removed;

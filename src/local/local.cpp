@@ -110,11 +110,10 @@ Result<void> LocalServers::Impl::end_leftovers(Server server, pid_t leader,
     log::warning("local", "processes were left over and have been ended",
                  {{"server", to_string(server)}, {"count", pids.size()}});
   }
-  if (server == Server::pgpool) {
-    pids.push_back(leader);
-    if (const auto removed = remove_ipc(pids, account); removed > 0) {
-      log::info("local", "removed shared memory that Pgpool-II had left", {{"objects", removed}});
-    }
+  pids.push_back(leader);
+  if (const auto removed = remove_ipc(pids, account); removed > 0) {
+    log::info("local", "removed shared memory that was left over",
+              {{"server", to_string(server)}, {"objects", removed}});
   }
   return {};
 }
@@ -271,9 +270,10 @@ Result<void> LocalServers::stop(Deadline deadline) {
 }
 
 Result<void> LocalServers::stop(Server server, Deadline deadline) {
+  const auto pid = status(server).pid;
   CITADEL_TRY(impl_->supervisor->stop(static_cast<std::size_t>(server), deadline));
-  // A parent that was killed has left its children.
-  return impl_->end_leftovers(server, -1, kill_patience);
+  // A parent that had to be killed has left its children and its memory.
+  return impl_->end_leftovers(server, pid, kill_patience);
 }
 
 Result<void> LocalServers::start(Server server, Deadline deadline) {
