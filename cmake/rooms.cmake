@@ -21,27 +21,8 @@ function(citadel_executable target)
   target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
 endfunction()
 
-# TEMPORARY-BEGIN
-macro(keep_existing list_name)
-  set(kept "")
-  foreach(f ${${list_name}})
-    if(IS_ABSOLUTE ${f} OR EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f})
-      list(APPEND kept ${f})
-    endif()
-  endforeach()
-  set(${list_name} ${kept})
-endmacro()
-# TEMPORARY-END
 function(add_room name)
   cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;BENCHES;FUZZERS" ${ARGN})
-  # TEMPORARY-BEGIN
-  foreach(l ROOM_SOURCES ROOM_TESTS ROOM_PGTESTS ROOM_BENCHES ROOM_FUZZERS)
-    keep_existing(${l})
-  endforeach()
-  if(NOT ROOM_SOURCES)
-    set(ROOM_SOURCES ${CMAKE_SOURCE_DIR}/cmake/empty.cpp)
-  endif()
-  # TEMPORARY-END
   if(NOT DEFINED ROOM_FLOOR)
     message(FATAL_ERROR "room ${name} names no FLOOR")
   endif()

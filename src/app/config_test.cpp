@@ -145,6 +145,9 @@ TEST(ConfigTable, EveryKeyRefusesOtherTypesNamingKeyAndLine) {
       wrong.push_back("5");
     }
     if (!std::holds_alternative<BooleanValue>(key.value)) wrong.push_back("true");
+    if (std::holds_alternative<IntegerValue>(key.value) || std::holds_alternative<BooleanValue>(key.value)) {
+      wrong.push_back(quote_toml(value_text(key, Config())));  // right, but for the quotes
+    }
     const bool takes_text = std::holds_alternative<TextValue>(key.value) ||
                             std::holds_alternative<PathValue>(key.value) ||
                             std::holds_alternative<SecretFileValue>(key.value);

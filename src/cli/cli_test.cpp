@@ -149,9 +149,12 @@ TEST_F(Program, ConfigDocsIsTheDocumentationFile) {
 }
 
 TEST_F(Program, OutputThatCannotBeWrittenIsAFailure) {
-  const auto full = run({"config", "docs"}, {}, "/dev/full");
-  EXPECT_EQ(full.code, exit_check_failed);
-  EXPECT_THAT(full.err, HasSubstr("standard output"));
+  // One that fits a buffer fails at its end only.
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"config", "docs"}, {"version"}}) {
+    const auto full = run(arguments, {}, "/dev/full");
+    EXPECT_EQ(full.code, exit_check_failed);
+    EXPECT_THAT(full.err, HasSubstr("standard output"));
+  }
 }
 
 TEST(ContextReport, ExitCodesFitTheError) {

@@ -188,7 +188,7 @@ Result<void> Import::send(const std::string& body) {
       *context_.err << fmt::format("\nthe daemon does not take records ({}); trying again for up to {} s\n",
                                    error.message, options_.patience.count());
     }
-    std::this_thread::sleep_until(Monotonic::now() + backoff.next());
+    std::this_thread::sleep_until(Monotonic::now() + backoff.next());  // sleep: the backoff between two tries
   }
 }
 
@@ -210,7 +210,7 @@ Result<void> Import::run(double rate) {
       const auto due = [&](std::size_t i) {
         return begun + std::chrono::duration_cast<Monotonic::duration>((rows_[i].at - trace_begun) / rate);
       };
-      std::this_thread::sleep_until(due(next_));
+      std::this_thread::sleep_until(due(next_));  // sleep: the rate that was asked for
       const auto now = Monotonic::now();
       std::size_t last = next_ + 1;
       while (last < to && due(last) <= now) ++last;

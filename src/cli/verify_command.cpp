@@ -59,6 +59,7 @@ json::object check_record(ApiClient& client) {
                         {{"stored_ms", std::chrono::milliseconds(stored_within).count()}},
                         found ? "" : found.error().to_string());
     }
+    // sleep: polls what has no event
     std::this_thread::sleep_until(Monotonic::now() + std::chrono::milliseconds(20));
   }
 }

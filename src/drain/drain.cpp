@@ -22,8 +22,8 @@ constexpr pg::Statement move_watermark{
     "drain watermark move",
     "update citadel.watermark set sequence = $3, updated_at = now() where producer = $1 and epoch = $2"};
 constexpr pg::Statement set_aside{"drain dead letter",
-                                  "insert into citadel.dead_letter (producer, epoch, sequence, kind, "
-                                  "payload, reason) values ($1, $2, $3, $4, $5, $6) "
+                                  "insert into citadel.dead_letter (producer, epoch, sequence, id, kind, "
+                                  "payload, reason) values ($1, $2, $3, $4, $5, $6, $7) "
                                   "on conflict do nothing"};
 
 // PostgreSQL refused the content itself: data exception (22) or integrity constraint (23), but not a repeated

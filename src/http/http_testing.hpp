@@ -138,7 +138,7 @@ template <class Condition>
 bool eventually(Condition condition) {
   for (const auto end = Deadline::after(20s); !end.expired();) {
     if (condition()) return true;
-    ::usleep(1000);
+    ::usleep(1000);  // sleep: polls, until a deadline
   }
   return false;
 }

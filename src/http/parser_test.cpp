@@ -65,6 +65,7 @@ std::string chunked(std::string_view body) {
   return "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(body);
 }
 
+// long: the corpus is one table.
 TEST(RequestParser, Corpus) {
   const std::string nul(1, '\0');
   const Case cases[] = {

@@ -1,4 +1,5 @@
 // The server and the client over real loopback sockets.
+// long file: one server and its routes for all of it.
 #include "http/server.hpp"
 
 #include <dirent.h>
@@ -38,11 +39,12 @@ Router echo_router() {
     co_return Response{};
   });
   router.add(Method::get, "/slow", {.auth = Auth::none, .deadline = 20ms}, [](Request&) -> Task<Response> {
-    co_await aio::sleep_for(1h);
+    co_await aio::sleep_for(1h);  // sleep: a handler that the deadline must end
     co_return Response{};
   });
   router.add(Method::get, "/deadline", {.auth = Auth::none, .deadline = 20ms},
              [](Request& request) -> Task<Response> {
+               // sleep: a handler that takes all its time
                co_await aio::sleep_until(request.deadline.when());
                co_return problem_response(request, Error(Code::deadline_exceeded, "I noticed"));
              });
@@ -317,7 +319,7 @@ TEST(HttpServer, SlowClientsAreCutOff) {
   std::atomic<bool> ended = false;
   std::thread trickle([&] {
     socket.send("GET /hello HTTP/1.1\r\nX: ");
-    while (!ended && socket.send("a")) ::usleep(5000);
+    while (!ended && socket.send("a")) ::usleep(5000);  // sleep: a client that sends slowly
   });
   EXPECT_EQ(status_of(socket.read_until("\r\n\r\n")), "408");
   ended = true;
@@ -407,6 +409,7 @@ struct Gated {
     router.add(Method::get, "/wait", {.auth = Auth::none, .deadline = 60s},
                [this](Request&) -> Task<Response> {
                  entered = true;
+                 // sleep: polls what the test sets from another thread
                  while (!released) co_await aio::sleep_for(1ms);
                  co_return Response::text(200, "finished");
                });
@@ -495,109 +498,6 @@ TEST(HttpServer, ListensOnIPv6AndLocalhost) {
         aio::run(context, client.request(Method::get, "/hello", {}, "", Deadline::after(20s)));
     EXPECT_TRUE(response) << response.error().to_string();
     EXPECT_TRUE(aio::run(context, server.stop(Deadline::after(10s))));
-  }
-}
-
-TEST(HttpClient, SaysWhereItCannotConnect) {
-  asio::io_context context;
-  UniqueFd holder(::socket(AF_INET, SOCK_STREAM, 0));  // bound, not listening: refused
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(::bind(holder.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  socklen_t size = sizeof address;
-  ::getsockname(holder.get(), reinterpret_cast<sockaddr*>(&address), &size);
-  const auto port = ntohs(address.sin_port);
-  Client client(context.get_executor(), {.port = port});
-  const auto refused = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(20s)));
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, Code::unavailable);
-  EXPECT_THAT(refused.error().message, HasSubstr("127.0.0.1:" + std::to_string(port)));
-  // Listening, but nobody answers.
-  ASSERT_EQ(::listen(holder.get(), 4), 0);
-  const auto late = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(50ms)));
-  ASSERT_FALSE(late);
-  EXPECT_EQ(late.error().code, Code::deadline_exceeded);
-  EXPECT_FALSE(aio::run(context, client.pipeline({{Method::get, "/", {}, ""}}, Deadline::after(50ms))));
-  EXPECT_FALSE(aio::run(context, client.pipeline_raw(get_hello, 1, Deadline::after(50ms))));
-}
-
-// Answers one connection after the other with the given bytes, then closes each.
-class CannedServer {
- public:
-  explicit CannedServer(std::vector<std::string> answers) : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::listen(listener_.get(), 16);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    port = ntohs(address.sin_port);
-    thread_ = std::thread([this, answers = std::move(answers)] {
-      for (const auto& answer : answers) {
-        UniqueFd peer(::accept(listener_.get(), nullptr, nullptr));
-        char buffer[4096];
-        [[maybe_unused]] const auto got = ::recv(peer.get(), buffer, sizeof buffer, 0);
-        [[maybe_unused]] const auto sent = ::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-      }
-    });
-  }
-  ~CannedServer() { thread_.join(); }
-  std::uint16_t port = 0;
-
- private:
-  UniqueFd listener_;
-  std::thread thread_;
-};
-
-TEST(HttpClient, ReadsUnusualAnswersAndRefusesBadOnes) {
-  CannedServer canned({"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
-                       "HTTP/1.0 200 OK\r\n\r\nuntil the end",
-                       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
-                       "not http at all\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
-                       "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n"});
-  asio::io_context context;
-  const auto ask = [&] {
-    Client client(context.get_executor(), {.port = canned.port, .response_body_bytes_max = 100});
-    const auto response = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(20s)));
-    return response ? response->body : std::string(to_string(response.error().code));
-  };
-  EXPECT_EQ(ask(), "a");
-  EXPECT_EQ(ask(), "until the end");
-  EXPECT_EQ(ask(), "ab");
-  EXPECT_EQ(ask(), "corrupt");
-  EXPECT_EQ(ask(), "connection_lost");
-  EXPECT_EQ(ask(), "corrupt");
-}
-
-TEST(HttpClient, AKeptConnectionThatWasClosedIsReplacedForGetOnly) {
-  const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
-  CannedServer canned({answer, answer, answer});
-  asio::io_context context;
-  Client client(context.get_executor(), {.port = canned.port});
-  const auto ask = [&](Method method) {
-    const auto response = aio::run(context, client.request(method, "/", {}, "", Deadline::after(20s)));
-    return response ? response->body : std::string(to_string(response.error().code));
-  };
-  EXPECT_EQ(ask(Method::get), "a");
-  EXPECT_EQ(ask(Method::get), "a");
-  EXPECT_EQ(ask(Method::post), "connection_lost");
-  EXPECT_EQ(ask(Method::post), "a");
-}
-
-TEST(HttpClient, ParsesUrls) {
-  const auto place = [](std::string_view url) {
-    const auto options = parse_url(url);
-    return options ? options->host + "|" + std::to_string(options->port) : std::string("bad");
-  };
-  EXPECT_EQ(place("http://127.0.0.1:8480"), "127.0.0.1|8480");
-  EXPECT_EQ(place("http://host/"), "host|80");
-  EXPECT_EQ(place("http://[::1]:99"), "::1|99");
-  for (const auto* bad : {"", "host:1", "https://host", "http://", "http://:80",
-                          "http://host:", "http://host:x", "http://host:0", "http://host:99999",
-                          "http://[::1", "http://[::1]x", "http://host/path", "http://a@b"}) {
-    EXPECT_EQ(place(bad), "bad") << bad;
   }
 }
 

@@ -31,8 +31,9 @@ bool is_zombie(const std::filesystem::path& process) {
          (*stat)[end_of_name + 2] == 'Z' || (*stat)[end_of_name + 2] == 'X';
 }
 
+// A zombie holds nothing any more; whoever should reap an orphan may take his time.
 bool is_gone(pid_t pid) {
-  return ::kill(pid, 0) != 0 && errno == ESRCH;
+  return (::kill(pid, 0) != 0 && errno == ESRCH) || is_zombie(fmt::format("/proc/{}", pid));
 }
 
 bool contains(const std::vector<pid_t>& pids, pid_t pid) {
@@ -46,33 +47,27 @@ bool is_control_flag(const shmid_ds& info) {
          is_gone(info.shm_cpid);
 }
 
-unsigned remove_shared_memory(const std::vector<pid_t>& pids, const Account& account) {
+struct Removal {
   unsigned removed = 0;
+  bool pending = false;  // something of theirs is still held by a process that is about to end
+};
+
+void remove_shared_memory(const std::vector<pid_t>& pids, const Account& account, Removal& out) {
   shmid_ds info{};
   const int last = ::shmctl(0, SHM_INFO, &info);
   for (int index = 0; index <= last; ++index) {
     const int id = ::shmctl(index, SHM_STAT, &info);
-    if (id < 0 || info.shm_perm.cuid != account.uid || info.shm_nattch != 0) continue;
-    if (!contains(pids, info.shm_cpid) && !is_control_flag(info)) continue;
-    if (::shmctl(id, IPC_RMID, nullptr) == 0) ++removed;
+    if (id < 0 || info.shm_perm.cuid != account.uid) continue;
+    const bool theirs = contains(pids, info.shm_cpid);
+    if (info.shm_nattch != 0) {
+      out.pending |= theirs;
+    } else if ((theirs || is_control_flag(info)) && ::shmctl(id, IPC_RMID, nullptr) == 0) {
+      ++out.removed;
+    }
   }
-  return removed;
 }
 
-// A set does not say who made it, but each semaphore says who changed it last, if only to set its first
-// value.
-bool belongs_to_dead(int id, unsigned long count, const std::vector<pid_t>& pids) {
-  bool ours = false;
-  for (unsigned long i = 0; i < count; ++i) {
-    const pid_t last = ::semctl(id, static_cast<int>(i), GETPID);
-    if (last < 0 || (last > 0 && !is_gone(last))) return false;
-    ours |= contains(pids, last);
-  }
-  return ours;
-}
-
-unsigned remove_semaphores(const std::vector<pid_t>& pids, const Account& account) {
-  unsigned removed = 0;
+void remove_semaphores(const std::vector<pid_t>& pids, const Account& account, Removal& out) {
   seminfo system{};
   SemaphoreArgument argument{};
   argument.system = &system;
@@ -81,10 +76,18 @@ unsigned remove_semaphores(const std::vector<pid_t>& pids, const Account& accoun
     semid_ds info{};
     argument.info = &info;
     const int id = ::semctl(index, 0, SEM_STAT, argument);
-    if (id < 0 || info.sem_perm.cuid != account.uid || !belongs_to_dead(id, info.sem_nsems, pids)) continue;
-    if (::semctl(id, 0, IPC_RMID) == 0) ++removed;
+    if (id < 0 || info.sem_perm.cuid != account.uid) continue;
+    // A set does not say who made it, but each semaphore says who changed it last, if only to set its first
+    // value.
+    bool theirs = false, used = false;
+    for (unsigned long i = 0; i < info.sem_nsems; ++i) {
+      const pid_t user = ::semctl(id, static_cast<int>(i), GETPID);
+      theirs |= contains(pids, user);
+      used |= user < 0 || (user > 0 && !is_gone(user));
+    }
+    if (theirs && used) out.pending = true;
+    if (theirs && !used && ::semctl(id, 0, IPC_RMID) == 0) ++out.removed;
   }
-  return removed;
 }
 
 }  // namespace
@@ -133,15 +136,25 @@ Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, st
       if (!led) ::kill(pid, SIGKILL);
       ::kill(pid, SIGCONT);  // a stopped process hears no other signal
     }
-    std::this_thread::sleep_for(
+    std::this_thread::sleep_for(        // sleep: not our children, so there is nothing to wait on
         std::chrono::milliseconds(5));  // sleep: not our children, so there is nothing to wait on
   }
 }
 
-unsigned remove_ipc(const std::vector<pid_t>& pids, const Account& account) {
-  std::vector<pid_t> dead;
-  std::ranges::copy_if(pids, std::back_inserter(dead), [](pid_t pid) { return pid > 0 && is_gone(pid); });
-  return dead.empty() ? 0 : remove_shared_memory(dead, account) + remove_semaphores(dead, account);
+unsigned remove_ipc(std::vector<pid_t> pids, const Account& account, Deadline deadline) {
+  std::erase_if(pids, [](pid_t pid) { return pid <= 0; });
+  if (pids.empty()) return 0;
+  Removal done;
+  for (;;) {
+    done.pending = std::ranges::any_of(pids, [](pid_t pid) { return !is_gone(pid); });
+    if (!done.pending) {
+      remove_shared_memory(pids, account, done);
+      remove_semaphores(pids, account, done);
+    }
+    if (!done.pending || deadline.expired()) return done.removed;
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(2));  // not our children: there is nothing to wait on
+  }
 }
 
 pid_t read_pid_file(const std::filesystem::path& path) {

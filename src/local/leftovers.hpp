@@ -24,9 +24,10 @@ std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::stri
 Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, std::string_view program,
                                          const Account& account, pid_t leader, int first, Deadline deadline);
 
-// Removes the System V shared memory and semaphores that the dead processes `pids` (a Pgpool-II parent and
-// its children) made and that nobody uses. Gives how many objects went.
-unsigned remove_ipc(const std::vector<pid_t>& pids, const Account& account);
+// Removes the System V shared memory and semaphores that the processes `pids` (a server's parent and its
+// children) made and that nobody uses any more. Waits until the deadline for those of them that are about to
+// end; takes nothing while one lives. Gives how many objects went.
+unsigned remove_ipc(std::vector<pid_t> pids, const Account& account, Deadline deadline);
 
 // The first number in a pid file, -1 for none.
 pid_t read_pid_file(const std::filesystem::path& path);

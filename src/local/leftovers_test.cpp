@@ -170,7 +170,9 @@ TEST(LocalLeftovers, SharedMemoryOfTheDeadGoesAndThatOfTheLivingStays) {
   ::close(ends[1]);
   ::waitpid(dead, nullptr, 0);
   make(ids[1]);
-  EXPECT_EQ(remove_ipc({dead, ::getpid()}, self()), 2u);
+  EXPECT_EQ(remove_ipc({::getpid()}, self(), Deadline::after(10ms)), 0u);
+  EXPECT_EQ(remove_ipc({-1, 0}, self(), Deadline::after(patience)), 0u);
+  EXPECT_EQ(remove_ipc({dead}, self(), Deadline::after(patience)), 2u);
   shmid_ds memory{};
   EXPECT_NE(::shmctl(ids[0][0], IPC_STAT, &memory), 0);
   EXPECT_EQ(::shmctl(ids[1][0], IPC_STAT, &memory), 0);

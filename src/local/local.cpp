@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 
 constexpr auto leftover_patience = 10s;  // for orphans to write out what they have
 constexpr auto kill_patience = 5s;       // for processes that got SIGKILL
+constexpr auto exit_patience = 500ms;    // from SIGKILL until the kernel has taken a process apart
 constexpr unsigned children_max = 4000;
 
 std::string_view program_name(Server server) {
@@ -111,7 +112,7 @@ Result<void> LocalServers::Impl::end_leftovers(Server server, pid_t leader,
                  {{"server", to_string(server)}, {"count", pids.size()}});
   }
   pids.push_back(leader);
-  if (const auto removed = remove_ipc(pids, account); removed > 0) {
+  if (const auto removed = remove_ipc(pids, account, Deadline::after(exit_patience)); removed > 0) {
     log::info("local", "removed shared memory that was left over",
               {{"server", to_string(server)}, {"objects", removed}});
   }

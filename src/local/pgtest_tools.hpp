@@ -25,7 +25,7 @@ inline constexpr auto patience = 60s;
 inline bool eventually(const std::function<bool()>& condition, Monotonic::duration within = 30s) {
   for (const auto deadline = Deadline::after(within); !deadline.expired();) {
     if (condition()) return true;
-    std::this_thread::sleep_for(20ms);
+    std::this_thread::sleep_for(20ms);  // sleep: polls, until a deadline
   }
   return condition();
 }
@@ -61,14 +61,6 @@ inline std::size_t count_processes(const std::filesystem::path& data) {
   const auto account = choose_account("");
   return find_processes(data / "postgres", "postgres", *account).size() +
          find_processes(data / "pgpool", "pgpool", *account).size();
-}
-
-inline std::size_t count_ipc() {
-  const auto lines = [](const char* path) {
-    std::ifstream file(path);
-    return std::count(std::istreambuf_iterator<char>(file), {}, '\n');
-  };
-  return static_cast<std::size_t>(lines("/proc/sysvipc/shm") + lines("/proc/sysvipc/sem"));
 }
 
 }  // namespace citadel::local

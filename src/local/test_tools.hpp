@@ -36,7 +36,7 @@ class Folder {
 inline bool eventually(const std::function<bool()>& condition) {
   for (const auto deadline = Deadline::after(patience); !deadline.expired();) {
     if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // sleep: polls, until a deadline
   }
   return condition();
 }

@@ -66,7 +66,7 @@ class PoolDeath : public PoolTest {
         }
         if (!outcome) {
           ++load.failures;
-          co_await aio::sleep_for(5ms);
+          co_await aio::sleep_for(5ms);  // sleep: a caller that pauses after a failure
         } else if (fault_is_over) {
           ++successes;
         }
@@ -165,6 +165,7 @@ TEST_F(PoolDeath, NobodyHangsWhereTheNetworkSwallowsEverything) {
     co_await load(pool, stress, [&] {
       proxy.black_hole();
       EXPECT_TRUE(proxy.wait_for([](const auto& counts) { return counts.holds >= 10; }, soon()));
+      // sleep: the fault lasts this long
       std::this_thread::sleep_for(1s);  // long enough that every caller meets it
       proxy.pass();
     });
@@ -197,6 +198,7 @@ TEST_F(PoolDeath, WhereNothingListensCallersLearnWhyAndTheReturnIsNoticed) {
 
 TEST_F(PoolDeath, ExhaustedSlotsOfPgpoolEndInErrorsAndLeakNothing) {
   support::Servers own({.pgpool_children = 4});
+  // sleep: any timer will do
   run([]() -> Task<> { co_await aio::sleep_for(1ms); });  // opens the reactor's own descriptors
   const auto before = descriptors();
   auto made = options(8, own);

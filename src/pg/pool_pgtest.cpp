@@ -60,7 +60,7 @@ TEST_F(PoolTest, AFullQueueRefusesAndADeadlineEndsTheWait) {
     std::vector<Error> refused;
     const auto deadline = Deadline::after(200ms);
     callers.spawn("waiter", hold(pool, deadline, held, refused));
-    co_await aio::sleep_for(1ms);
+    co_await aio::sleep_for(1ms);  // sleep: lets the waiter that was spawned reach the queue
     const auto full = co_await pool.acquire(soon());
     EXPECT_CODE(full, Code::overloaded);
     EXPECT_THAT(full.error().message, HasSubstr("queue_max"));
@@ -81,7 +81,7 @@ TEST_F(PoolTest, ALeakIsReportedWithItsOrigin) {
   with_pool(made, [&](Pool& pool) -> Task<> {
     auto lease = co_await pool.acquire(soon());
     EXPECT_TRUE(co_await eventually([&] { return pool.status().leaked_total == 1; }));
-    co_await aio::sleep_for(100ms);
+    co_await aio::sleep_for(100ms);  // sleep: time for a second report, which must not come
     EXPECT_EQ(pool.status().leaked_total, 1u);
   });
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("pool_pgtest.cpp:"));
@@ -96,7 +96,7 @@ TEST_F(PoolTest, ACancelledWaiterLeavesTheQueueAndSwallowsNoSession) {
     for (const bool handed_in_the_same_moment : {false, true}) {
       aio::Gate callers(context_.get_executor());
       callers.spawn("waiter", hold(pool, soon(), held, refused));
-      co_await aio::sleep_for(1ms);
+      co_await aio::sleep_for(1ms);  // sleep: lets the waiter that was spawned reach the queue
       EXPECT_EQ(pool.status().waiting, 1u);
       if (handed_in_the_same_moment) *lease = Lease();
       EXPECT_TRUE(co_await callers.close(soon()));
@@ -178,7 +178,7 @@ TEST_F(PoolTest, CloseWaitsForLentSessionsAndNamesTheOneThatStays) {
     std::vector<Lease> held;
     std::vector<Error> refused;
     callers.spawn("waiter", hold(pool, soon(), held, refused));
-    co_await aio::sleep_for(1ms);
+    co_await aio::sleep_for(1ms);  // sleep: lets the waiter that was spawned reach the queue
     const auto deadline = Deadline::after(100ms);
     const auto closed = co_await pool.close(deadline);
     EXPECT_CODE(closed, Code::deadline_exceeded);

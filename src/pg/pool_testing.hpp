@@ -74,7 +74,7 @@ class PoolTest : public PgTest {
     const auto deadline = soon();
     while (!deadline.expired()) {
       if (condition()) co_return true;
-      co_await aio::sleep_for(10ms);
+      co_await aio::sleep_for(10ms);  // sleep: polls, until a deadline
     }
     co_return false;
   }

@@ -132,8 +132,9 @@ TEST_P(RecoverRoute, ABackendTerminatedWhileItRunsIsALostSession) {
           ended = true;
         },
         asio::detached);
-    co_await aio::sleep_for(100ms);
+    co_await aio::sleep_for(100ms);  // sleep: lets the recovery begin
     CO_ASSERT_OK(co_await killer->execute(terminate, Params(std::int32_t{db->backend_pid()}), soon()));
+    // sleep: polls, until a deadline
     for (const Deadline limit = soon(); !ended && !limit.expired();) co_await aio::sleep_for(5ms);
     EXPECT_TRUE(ended);
     EXPECT_EQ(db->state(), SessionState::broken);

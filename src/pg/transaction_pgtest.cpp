@@ -156,10 +156,11 @@ TEST_P(TransactionRoute, ABackendTerminatedInCommitIsUnknown) {
           Params(std::int32_t{db->backend_pid()}), soon());
       CO_ASSERT_OK(seen);
       if (!seen->empty()) break;
-      co_await aio::sleep_for(5ms);
+      co_await aio::sleep_for(5ms);  // sleep: polls, until a deadline
     }
     CO_ASSERT_OK(co_await killer->execute({"terminate", "SELECT pg_terminate_backend($1)"},
                                           Params(std::int32_t{db->backend_pid()}), soon()));
+    // sleep: polls, until a deadline
     for (const Deadline limit = soon(); !outcome && !limit.expired();) co_await aio::sleep_for(5ms);
     EXPECT_TRUE(outcome.has_value());
     if (!outcome) co_return;
