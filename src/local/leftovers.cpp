@@ -152,8 +152,8 @@ unsigned remove_ipc(std::vector<pid_t> pids, const Account& account, Deadline de
       remove_semaphores(pids, account, done);
     }
     if (!done.pending || deadline.expired()) return done.removed;
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(2));  // not our children: there is nothing to wait on
+    // sleep: not our children, so there is nothing to wait on
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
 

@@ -4,8 +4,11 @@
 #include "aio/gate.hpp"
 #include "aio/run.hpp"
 #include "base/time_text.hpp"
+#include "drain/drain.hpp"
+#include "journal/journal.hpp"
 #include "store/migrations.hpp"
 #include "support/servers.hpp"
+#include "support/temp_folder.hpp"
 #include "usage/queries.hpp"
 #include "usage/record_codec.hpp"
 #include "usage/sink.hpp"
@@ -226,6 +229,33 @@ TEST_F(UsageTest, AFrameThatCannotBeReadIsKeptAndBlocksNobody) {
             "7|1|1|the request record is cut off|01\n"
             "7|3|1|a request record of version 9; this program reads 1|09");
   EXPECT_EQ(drain(frames).repeated, 1u);
+}
+
+// The sink cannot see that a text is not UTF-8, or that a model's name is not; PostgreSQL can.
+TEST_F(UsageTest, TheDrainSetsAsideWhatPostgresRefusesAndStoresTheRest) {
+  support::TempFolder folder;
+  auto journal = journal::Journal::open({.folder = folder.path() / "journal"}, system_clock());
+  ASSERT_TRUE(journal) << journal.error().to_string();
+  std::vector<journal::Record> records;
+  for (int i = 0; i < 40; ++i) {
+    RequestRecord record = record_at(noon_ + i * 1s);
+    if (i == 7) record.session = "\xFF";
+    if (i == 23) record.model = "\xC0";
+    records.push_back({.id = record.id, .payload = encode_record(record)});
+  }
+  ASSERT_TRUE(run((*journal)->append(records, soon())));
+  std::vector<std::unique_ptr<drain::Sink>> sinks;
+  sinks.push_back(make_usage_sink());
+  drain::Drain drain(*database_, **journal, std::move(sinks), {.interval = 1ms}, system_clock(), 1);
+  drain.start();
+  const auto closed = run(drain.close(soon()));
+  EXPECT_TRUE(closed) << closed.error().to_string();
+  EXPECT_EQ(sql("select count(*) from usage.request"), "38");
+  EXPECT_EQ(sql("select sum(requests) from usage.rollup_day"), "38");
+  EXPECT_EQ(sql("select sequence, reason like '%22021%' from citadel.dead_letter order by sequence"),
+            "8|t\n24|t");
+  EXPECT_EQ(drain.status().dead_letter_total, 2u);
+  EXPECT_EQ(drain.status().stored_total, 38u);
 }
 
 TEST_F(UsageTest, WhatIsRememberedStaysTrueAfterARollback) {

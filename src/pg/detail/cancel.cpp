@@ -48,10 +48,7 @@ Task<Result<void>> send_cancel_request(Executor executor, PGconn* connection, Ca
   if (request == nullptr)
     co_return fail(Code::connection_lost, "the session was lost", Retry::fresh_snapshot);
   auto shared = std::make_shared<Shared>(request);
-  const int waiting_copy = shared->event >= 0 ? ::dup(shared->event) : -1;
-  if (waiting_copy < 0) co_return fail_errno(errno, "eventfd for a cancel request");
-  Watchdog watchdog(executor);
-  watchdog.descriptor().assign(waiting_copy);
+  if (shared->event < 0) co_return fail_errno(errno, "eventfd for a cancel request");
   if (live_threads.fetch_add(1) >= cancel_threads_max) {
     live_threads.fetch_sub(1);
     co_return fail(Code::overloaded, "too many cancel requests hang already");
@@ -63,6 +60,14 @@ Task<Result<void>> send_cancel_request(Executor executor, PGconn* connection, Ca
     co_return fail(Code::overloaded, std::string("no thread for a cancel request: ") + error.what());
   }
   if (wait == CancelWait::none) co_return Result<void>();
+  Watchdog watchdog(executor);
+  watchdog.descriptor().assign(shared->event);
+  // Asio forgets a descriptor that it closes itself without telling epoll, and a copy that lives on (here: the
+  // thread's) keeps it there, to wake whatever has its place next. So it is let go of before, on every path.
+  struct LetGo {
+    Watchdog& watchdog;
+    ~LetGo() { watchdog.descriptor().release(); }
+  } const let_go{watchdog};
   if (co_await watchdog.readable(deadline) == Watchdog::Woke::timed_out) {
     co_return fail(Code::deadline_exceeded, "the cancel request was not taken by the deadline");
   }
