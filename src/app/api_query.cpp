@@ -14,8 +14,8 @@ std::unexpected<Error> bad(std::string_view parameter, std::string_view must) {
   return fail(Code::invalid_argument, fmt::format("{}: {}", parameter, must));
 }
 
-Result<std::optional<std::int64_t>> read_integer(const http::Request& request, std::string_view name, std::int64_t min,
-                                                 std::int64_t max) {
+Result<std::optional<std::int64_t>> read_integer(const http::Request& request, std::string_view name,
+                                                 std::int64_t min, std::int64_t max) {
   const auto text = request.query(name);
   if (!text) return std::optional<std::int64_t>();
   std::int64_t value = 0;
@@ -61,7 +61,8 @@ Result<std::optional<Uuid>> read_trace_id(const http::Request& request) {
 }  // namespace
 
 Result<usage::RequestFilter> parse_request_filter(const http::Request& request, std::int64_t page_rows_max) {
-  CITADEL_TRY(request.allow_query({"tenant", "model", "from", "to", "status", "trace_id", "cursor", "limit"}));
+  CITADEL_TRY(
+      request.allow_query({"tenant", "model", "from", "to", "status", "trace_id", "cursor", "limit"}));
   usage::RequestFilter filter;
   CITADEL_ASSIGN(filter.tenant, read_name(request, "tenant"));
   CITADEL_ASSIGN(filter.model, read_name(request, "model"));

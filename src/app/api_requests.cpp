@@ -29,8 +29,9 @@ Result<usage::BodyForm> body_form(std::string_view content_type) {
   for (const std::string_view name : {"application/x-ndjson", "application/ndjson", "application/jsonl"}) {
     if (http::equals_ignoring_case(type, name)) return usage::BodyForm::ndjson;
   }
-  return fail(Code::invalid_argument,
-              fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
+  return fail(
+      Code::invalid_argument,
+      fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
 }
 
 usage::IngestLimits ingest_limits(const ApiContext& context) {
@@ -53,9 +54,14 @@ Task<Response> post_requests(Context context, Request& request) {
   std::vector<journal::Record> entries;
   entries.reserve(records->size());
   json::Writer out;
-  out.begin_object().key("accepted").integer(static_cast<std::int64_t>(records->size())).key("ids").begin_array();
+  out.begin_object()
+      .key("accepted")
+      .integer(static_cast<std::int64_t>(records->size()))
+      .key("ids")
+      .begin_array();
   for (const auto& record : *records) {
-    entries.push_back({.kind = journal::Kind::usage_request, .id = record.id, .payload = usage::encode_record(record)});
+    entries.push_back(
+        {.kind = journal::Kind::usage_request, .id = record.id, .payload = usage::encode_record(record)});
     out.text(record.id.to_string());
   }
   out.end_array().end_object();
@@ -68,7 +74,8 @@ Task<Response> get_request(Context context, Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) co_return http::problem_response(request, Error(Code::invalid_argument, "id is not a UUID"));
   auto& database = context->database;
-  const auto found = co_await aio::run_on(database.executor(), usage::get_request(database, *id, request.deadline));
+  const auto found =
+      co_await aio::run_on(database.executor(), usage::get_request(database, *id, request.deadline));
   if (!found) co_return http::problem_response(request, found.error());
   co_return Response::json(200, usage::to_json(*found));
 }
@@ -77,7 +84,8 @@ Task<Response> list_requests(Context context, Request& request) {
   const auto query = parse_request_filter(request, context->usage().page_rows_max);
   if (!query) co_return http::problem_response(request, query.error());
   auto& database = context->database;
-  auto page = co_await aio::run_on(database.executor(), usage::list_requests(database, *query, request.deadline));
+  auto page =
+      co_await aio::run_on(database.executor(), usage::list_requests(database, *query, request.deadline));
   if (!page) co_return http::problem_response(request, page.error());
   co_return Response::json(200, usage::to_json(*page));
 }
@@ -86,7 +94,8 @@ Task<Response> get_usage(Context context, Request& request) {
   const auto query = parse_usage_query(request, context->clock.wall());
   if (!query) co_return http::problem_response(request, query.error());
   auto& database = context->database;
-  auto report = co_await aio::run_on(database.executor(), usage::usage_report(database, *query, request.deadline));
+  auto report =
+      co_await aio::run_on(database.executor(), usage::usage_report(database, *query, request.deadline));
   if (!report) co_return http::problem_response(request, report.error());
   co_return Response::json(200, usage::to_json(*report));
 }
@@ -99,9 +108,11 @@ void add_request_routes(http::Router& router, Context context) {
   const auto deadline = std::chrono::duration_cast<Monotonic::duration>(context->config.http.request_timeout);
   const http::RouteOptions writes{.body_bytes_max = body_max, .deadline = deadline};
   const http::RouteOptions reads{.deadline = deadline};
-  router.add(Method::post, "/v1/requests", writes, [context](Request& r) { return post_requests(context, r); });
+  router.add(Method::post, "/v1/requests", writes,
+             [context](Request& r) { return post_requests(context, r); });
   router.add(Method::get, "/v1/requests", reads, [context](Request& r) { return list_requests(context, r); });
-  router.add(Method::get, "/v1/requests/{id}", reads, [context](Request& r) { return get_request(context, r); });
+  router.add(Method::get, "/v1/requests/{id}", reads,
+             [context](Request& r) { return get_request(context, r); });
   router.add(Method::get, "/v1/usage", reads, [context](Request& r) { return get_usage(context, r); });
 }
 

@@ -70,7 +70,11 @@ struct Service::Impl {
   bool stopped = false;
 
   Impl(Config c, Secret key, std::optional<Outage> o)
-      : config(std::move(c)), admin_key(std::move(key)), outage(std::move(o)), usage(config.usage), runtime(thread_count(config)) {}
+      : config(std::move(c)),
+        admin_key(std::move(key)),
+        outage(std::move(o)),
+        usage(config.usage),
+        runtime(thread_count(config)) {}
 
   Executor data_plane() const { return runtime.executor(0); }
 

@@ -38,7 +38,8 @@ struct Dependency {
   std::string reason;     // a sentence, also where it is ready
 };
 
-// The journal is required: with it, records are taken whatever else is away. The database and its schema are not.
+// The journal is required: with it, records are taken whatever else is away. The database and its schema are
+// not.
 std::vector<Dependency> dependencies(const Snapshot& snapshot);
 
 // {"status":"ready"|"degraded"|"not_ready","dependencies":[…]}

@@ -16,19 +16,21 @@ namespace json = boost::json;
 using std::chrono::milliseconds;
 using store::Intent;
 
-constexpr pg::Statement about{"verify about",
-                              "select current_setting('server_version'), current_database()::text, current_user::text"};
+constexpr pg::Statement about{
+    "verify about", "select current_setting('server_version'), current_database()::text, current_user::text"};
 constexpr pg::Statement busy{"verify busy", "select pg_sleep(4) /* citadel verify busy */"};
 constexpr pg::Statement count_busy{
     "verify count busy",
     "select count(*) from pg_stat_activity where datname = current_database() and usename = current_user "
     "and state = 'active' and query like 'select pg_sleep(4) /* citadel verify busy%'"};
-constexpr pg::Statement insert_probe{"verify insert",
-                                     "insert into citadel.verify_probe (run, slot, note) values ($1, $2, $3)"};
-constexpr pg::Statement read_probe{"verify read", "select note from citadel.verify_probe where run = $1 and slot = $2"};
-constexpr pg::Statement update_probe{"verify update",
-                                     "update citadel.verify_probe set note = $3 where run = $1 and slot = $2"};
-constexpr pg::Statement count_probes{"verify count", "select count(*) from citadel.verify_probe where run = $1"};
+constexpr pg::Statement insert_probe{
+    "verify insert", "insert into citadel.verify_probe (run, slot, note) values ($1, $2, $3)"};
+constexpr pg::Statement read_probe{"verify read",
+                                   "select note from citadel.verify_probe where run = $1 and slot = $2"};
+constexpr pg::Statement update_probe{
+    "verify update", "update citadel.verify_probe set note = $3 where run = $1 and slot = $2"};
+constexpr pg::Statement count_probes{"verify count",
+                                     "select count(*) from citadel.verify_probe where run = $1"};
 constexpr pg::Statement remove_probes{"verify remove", "delete from citadel.verify_probe where run = $1"};
 constexpr pg::Statement sleep_short{"verify pause", "select pg_sleep(0.2)"};
 constexpr pg::Statement sleep_long{"verify sleep", "select pg_sleep(30) /* citadel verify cancel */"};
@@ -38,12 +40,16 @@ constexpr pg::Statement count_sleeping{
     "and state = 'active' and query like 'select pg_sleep(30) /* citadel verify cancel%'"};
 // What people ask most: one request, the newest of all, today's usage.
 constexpr pg::Statement by_id{"verify by id", "select model_id from usage.request where id = $1"};
-constexpr pg::Statement newest{"verify newest", "select id from usage.request where tenant_id = 1 order by id desc limit 50"};
-constexpr pg::Statement today{"verify today",
-                              "select sum(requests)::bigint, sum(prompt_tokens)::bigint from usage.rollup_hour "
-                              "where bucket >= now() - interval '24 hours'"};
+constexpr pg::Statement newest{"verify newest",
+                               "select id from usage.request where tenant_id = 1 order by id desc limit 50"};
+constexpr pg::Statement today{
+    "verify today",
+    "select sum(requests)::bigint, sum(prompt_tokens)::bigint from usage.rollup_hour "
+    "where bucket >= now() - interval '24 hours'"};
 
-double ms(Monotonic::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+double ms(Monotonic::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 double percentile(const std::vector<double>& sorted, double share) {
   if (sorted.empty()) return 0;
@@ -54,8 +60,13 @@ double percentile(const std::vector<double>& sorted, double share) {
 class Verifier {
  public:
   Verifier(store::Database& database, const VerifyOptions& options, const Clock& clock, Deadline deadline)
-      : database_(database), options_(options), clock_(clock), deadline_(deadline), random_(random_seed()),
-        run_(new_uuid7(clock.wall(), random_)), gate_(database.executor()) {}
+      : database_(database),
+        options_(options),
+        clock_(clock),
+        deadline_(deadline),
+        random_(random_seed()),
+        run_(new_uuid7(clock.wall(), random_)),
+        gate_(database.executor()) {}
 
   Task<Check> connectivity();
   Task<Check> concurrent_connections();
@@ -71,7 +82,8 @@ class Verifier {
  private:
   template <class F>
   Task<Result<bool>> write(std::string_view name, pg::Isolation isolation, F body) {
-    return database_.transact<bool>(step(), Intent::write, {.name = name, .isolation = isolation}, std::move(body));
+    return database_.transact<bool>(step(), Intent::write, {.name = name, .isolation = isolation},
+                                    std::move(body));
   }
   Deadline step() const { return deadline_.within(std::chrono::seconds(20), clock_.monotonic()); }
   Task<Result<void>> put(int slot);
@@ -136,7 +148,8 @@ Task<Check> Verifier::concurrent_connections() {
   const auto& pool = database_.pool().options();
   const auto wanted = static_cast<std::int64_t>(pool.size_max);
   Check check{"R2.concurrent_connections", "R2", false, {}, {{"busy", wanted}}, {}};
-  auto observer = co_await pg::Connection::connect(database_.executor(), pool.direct.value_or(pool.connect), step());
+  auto observer =
+      co_await pg::Connection::connect(database_.executor(), pool.direct.value_or(pool.connect), step());
   if (!observer) {
     check.error = observer.error().to_string();
     co_return check;
@@ -199,11 +212,11 @@ Task<Check> Verifier::query_times() {
 }
 
 Task<Result<void>> Verifier::put(int slot) {
-  auto done = co_await write("verify put", pg::Isolation::read_committed,
-                             [this, slot](pg::Transaction& tx) -> Task<Result<bool>> {
-                               CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, slot, "written"), step()));
-                               co_return true;
-                             });
+  auto done = co_await write(
+      "verify put", pg::Isolation::read_committed, [this, slot](pg::Transaction& tx) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, slot, "written"), step()));
+        co_return true;
+      });
   if (!done) co_return std::unexpected(std::move(done).error());
   co_return Result<void>();
 }
@@ -217,7 +230,8 @@ Task<Check> Verifier::write_and_read_back() {
     co_return check;
   }
   check.measured["write_ms"] = ms(clock_.monotonic() - begun);
-  const auto rows = co_await database_.query(step(), Intent::read_your_writes, read_probe, pg::Params(run_, 1));
+  const auto rows =
+      co_await database_.query(step(), Intent::read_your_writes, read_probe, pg::Params(run_, 1));
   check.measured["rows"] = rows ? rows->size() : 0;
   check.passed = rows && rows->size() == 1 && (*rows)[0].get<std::string_view>(0) == "written";
   if (!rows) check.error = rows.error().to_string();
@@ -226,12 +240,13 @@ Task<Check> Verifier::write_and_read_back() {
 
 Task<Check> Verifier::rollback() {
   Check check{"R6.rollback", "R6", false, {}, {{"rows_left", 0}}, {}};
-  const auto undone = co_await write("verify rollback", pg::Isolation::read_committed,
-                                     [this](pg::Transaction& tx) -> Task<Result<bool>> {
-                                       CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, 2, "x"), step()));
-                                       co_return fail(Code::cancelled, "rolled back on purpose");
-                                     });
-  const auto rows = co_await database_.query(step(), Intent::read_your_writes, read_probe, pg::Params(run_, 2));
+  const auto undone = co_await write(
+      "verify rollback", pg::Isolation::read_committed, [this](pg::Transaction& tx) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, 2, "x"), step()));
+        co_return fail(Code::cancelled, "rolled back on purpose");
+      });
+  const auto rows =
+      co_await database_.query(step(), Intent::read_your_writes, read_probe, pg::Params(run_, 2));
   if (!rows) {
     check.error = rows.error().to_string();
     co_return check;
@@ -251,7 +266,7 @@ Task<bool> Verifier::both(Task<Result<bool>> one, Task<Result<bool>> other, std:
   const auto done = co_await std::move(one);
   if (!done) error = done.error().to_string();
   static_cast<void>(co_await gate_.drain(step()));
-  co_return done && other_good;
+  co_return done&& other_good;
 }
 
 // Two transactions take two rows in opposite order; PostgreSQL ends one of them, and it is run again.
@@ -304,7 +319,8 @@ Task<Check> Verifier::statement_timeout() {
   Check check{"R7.statement_timeout", "R7", false, {}, {{"sqlstate", "57014"}, {"took_ms", 1000}}, {}};
   const auto begun = clock_.monotonic();
   const auto ended = co_await database_.transact<bool>(
-      step(), Intent::read, {.name = "verify statement timeout"}, [this](pg::Transaction& tx) -> Task<Result<bool>> {
+      step(), Intent::read, {.name = "verify statement timeout"},
+      [this](pg::Transaction& tx) -> Task<Result<bool>> {
         CITADEL_CO_TRY(co_await tx.set_local("statement_timeout", "200ms", step()));
         CITADEL_CO_TRY(co_await tx.execute(sleep_long, {}, step()));
         co_return true;
@@ -316,7 +332,8 @@ Task<Check> Verifier::statement_timeout() {
   co_return check;
 }
 
-// Our own deadline ends a statement: the caller has its answer at once, and soon the backend is not busy any more.
+// Our own deadline ends a statement: the caller has its answer at once, and soon the backend is not busy any
+// more.
 Task<Check> Verifier::cancel() {
   Check check{"R7.cancel", "R7", false, {}, {{"late_ms", 100}, {"still_running", 0}}, {}};
   const auto allowed = milliseconds(300);
@@ -342,11 +359,11 @@ Task<Check> Verifier::cancel() {
 }
 
 Task<> Verifier::clean_up() {
-  static_cast<void>(co_await write("verify clean up", pg::Isolation::read_committed,
-                                   [this](pg::Transaction& tx) -> Task<Result<bool>> {
-                                     CITADEL_CO_TRY(co_await tx.execute(remove_probes, pg::Params(run_), step()));
-                                     co_return true;
-                                   }));
+  static_cast<void>(co_await write(
+      "verify clean up", pg::Isolation::read_committed, [this](pg::Transaction& tx) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await tx.execute(remove_probes, pg::Params(run_), step()));
+        co_return true;
+      }));
   static_cast<void>(co_await gate_.close(Deadline::after(std::chrono::seconds(5), clock_)));
 }
 
@@ -366,7 +383,8 @@ Task<std::vector<Check>> verify(store::Database& database, journal::Journal& jou
   checks.push_back(co_await verifier.statement_timeout());
   checks.push_back(co_await verifier.cancel());
   co_await verifier.clean_up();
-  if (options.outage) checks.push_back(co_await verify_outage(database, journal, *options.outage, clock, deadline));
+  if (options.outage)
+    checks.push_back(co_await verify_outage(database, journal, *options.outage, clock, deadline));
   co_return checks;
 }
 

@@ -14,7 +14,9 @@ using std::chrono::milliseconds;
 constexpr int outage_records = 20;
 constexpr pg::Statement ask{"verify ask", "select 1"};
 
-double ms(Monotonic::duration duration) { return std::chrono::duration<double, std::milli>(duration).count(); }
+double ms(Monotonic::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 template <class F>
 Task<Result<void>> call(F f) {
@@ -41,7 +43,8 @@ Task<bool> wait_until_open(store::Database& database, const Clock& clock, Deadli
   co_return breaker_open(database);
 }
 
-Task<Result<std::vector<Uuid>>> append_records(journal::Journal& journal, const Clock& clock, Deadline deadline) {
+Task<Result<std::vector<Uuid>>> append_records(journal::Journal& journal, const Clock& clock,
+                                               Deadline deadline) {
   SeededRandom random(random_seed());
   std::vector<Uuid> ids;
   for (int i = 0; i < outage_records; ++i) {
@@ -51,7 +54,8 @@ Task<Result<std::vector<Uuid>>> append_records(journal::Journal& journal, const 
     record.tenant = "citadel-verify";
     record.model = "citadel-verify";
     std::vector<journal::Record> one;
-    one.push_back({.kind = journal::Kind::usage_request, .id = record.id, .payload = usage::encode_record(record)});
+    one.push_back(
+        {.kind = journal::Kind::usage_request, .id = record.id, .payload = usage::encode_record(record)});
     CITADEL_CO_TRY(co_await journal.append(std::move(one), deadline));
     ids.push_back(record.id);
   }
@@ -71,12 +75,14 @@ Task<int> count_stored(store::Database& database, const std::vector<Uuid>& ids, 
 
 Task<Check> verify_outage(store::Database& database, journal::Journal& journal, const Outage& outage,
                           const Clock& clock, Deadline deadline) {
-  Check check{"R8.outage", "R8", false, {}, {{"acknowledged", outage_records}, {"stored", outage_records}}, {}};
+  Check check{"R8.outage", "R8", false, {}, {{"acknowledged", outage_records}, {"stored", outage_records}},
+              {}};
   const auto give_up = [&](std::string text) {
     check.error = std::move(text);
     return check;
   };
-  if (auto stopped = co_await off_thread(outage.stop); !stopped) co_return give_up(stopped.error().to_string());
+  if (auto stopped = co_await off_thread(outage.stop); !stopped)
+    co_return give_up(stopped.error().to_string());
   auto begun = clock.monotonic();
   const bool opened = co_await wait_until_open(database, clock, deadline.within(std::chrono::seconds(20)));
   check.measured["breaker_opened"] = opened;
@@ -85,12 +91,14 @@ Task<Check> verify_outage(store::Database& database, journal::Journal& journal, 
   check.measured["acknowledged"] = ids ? ids->size() : 0;
 
   // Started again whatever happened above.
-  if (auto started = co_await off_thread(outage.start); !started) co_return give_up(started.error().to_string());
+  if (auto started = co_await off_thread(outage.start); !started)
+    co_return give_up(started.error().to_string());
   if (!ids) co_return give_up(ids.error().to_string());
   begun = clock.monotonic();
   const auto healed_by = deadline.within(std::chrono::seconds(60));
   while (!healed_by.expired(clock.monotonic()) &&
-         (database.breaker().state() != resilience::BreakerState::closed || journal.status().undrained_records > 0)) {
+         (database.breaker().state() != resilience::BreakerState::closed ||
+          journal.status().undrained_records > 0)) {
     static_cast<void>(co_await database.query(Deadline::after(milliseconds(500), clock),
                                               store::Intent::read_your_writes, ask, {}));
     co_await aio::sleep_for(milliseconds(20));
@@ -99,7 +107,8 @@ Task<Check> verify_outage(store::Database& database, journal::Journal& journal, 
   check.measured["breaker_closed"] = database.breaker().state() == resilience::BreakerState::closed;
   const int stored = co_await count_stored(database, *ids, clock);
   check.measured["stored"] = stored;
-  check.passed = opened && stored == outage_records && database.breaker().state() == resilience::BreakerState::closed;
+  check.passed =
+      opened && stored == outage_records && database.breaker().state() == resilience::BreakerState::closed;
   co_return check;
 }
 

@@ -14,15 +14,24 @@ constexpr json::ParseLimits answer_limits{.depth_max = 64, .size_bytes_max = 64 
 Code code_of(int status) {
   switch (status) {
     case 400:
-    case 413: return Code::invalid_argument;
-    case 401: return Code::unauthenticated;
-    case 403: return Code::permission_denied;
-    case 404: return Code::not_found;
-    case 409: return Code::conflict;
-    case 503: return Code::unavailable;
-    case 504: return Code::deadline_exceeded;
-    case 507: return Code::storage_full;
-    default: return Code::internal;
+    case 413:
+      return Code::invalid_argument;
+    case 401:
+      return Code::unauthenticated;
+    case 403:
+      return Code::permission_denied;
+    case 404:
+      return Code::not_found;
+    case 409:
+      return Code::conflict;
+    case 503:
+      return Code::unavailable;
+    case 504:
+      return Code::deadline_exceeded;
+    case 507:
+      return Code::storage_full;
+    default:
+      return Code::internal;
   }
 }
 
@@ -64,8 +73,8 @@ Error error_of(const http::ClientResponse& response) {
 std::string percent_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                            c == '.' || c == '_' || c == '~';
+    const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                            c == '-' || c == '.' || c == '_' || c == '~';
     if (unreserved) {
       out += c;
     } else {

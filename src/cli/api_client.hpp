@@ -16,11 +16,11 @@ class ApiClient {
   static Result<ApiClient> open(const Context& context);
 
   // The answer, whatever its status. unavailable where nobody listens.
-  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body, Deadline deadline,
-                                    std::vector<http::Parameter> headers = {});
+  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body,
+                                    Deadline deadline, std::vector<http::Parameter> headers = {});
 
-  // GET, and its JSON. A status of 400 and above is an Error with the problem's detail: 401 unauthenticated, 404
-  // not_found, 400 invalid_argument, 503 unavailable, else internal.
+  // GET, and its JSON. A status of 400 and above is an Error with the problem's detail: 401 unauthenticated,
+  // 404 not_found, 400 invalid_argument, 503 unavailable, else internal.
   Result<boost::json::value> get(std::string target, Deadline deadline);
 
  private:

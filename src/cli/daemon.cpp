@@ -48,12 +48,14 @@ int stop_service(const Context& context, app::Service& service, Monotonic::durat
 void reload_service(app::Service& service, app::Config& config, const app::ConfigSources& sources) {
   auto reloaded = app::reload_config(config, sources);
   if (!reloaded) {
-    log::error("app", "the configuration was not reloaded; the old one stays", {{"error", reloaded.error().message}});
+    log::error("app", "the configuration was not reloaded; the old one stays",
+               {{"error", reloaded.error().message}});
     return;
   }
   config = std::move(reloaded->config);
   service.reload(config);
-  log::info("app", "the configuration was reloaded", {{"changed", fmt::format("{}", fmt::join(reloaded->changed, " "))}});
+  log::info("app", "the configuration was reloaded",
+            {{"changed", fmt::format("{}", fmt::join(reloaded->changed, " "))}});
   if (!reloaded->not_taken.empty()) {
     log::warning("app", "these changes take effect at the next start",
                  {{"keys", fmt::format("{}", fmt::join(reloaded->not_taken, " "))}});

@@ -7,8 +7,8 @@
 
 namespace citadel::cli {
 
-// Before any thread starts: the signals of a daemon are blocked, so that only wait_for_end sees them; a closed pipe is
-// an error and not a death; no core dump is written, because it would hold secrets.
+// Before any thread starts: the signals of a daemon are blocked, so that only wait_for_end sees them; a
+// closed pipe is an error and not a death; no core dump is written, because it would hold secrets.
 void prepare_daemon();
 
 // Until SIGINT or SIGTERM. SIGHUP calls `reload`.

@@ -1,7 +1,9 @@
-// citadel import: sends a trace of requests (the CSV of the Azure LLM inference trace 2023) through the HTTP API.
+// citadel import: sends a trace of requests (the CSV of the Azure LLM inference trace 2023) through the HTTP
+// API.
 //
-// Each row's id is made from the file's content, the model and the row's number, so a row that is sent twice is stored
-// once. How far it came is kept in a state file, so a second call goes on where the first one ended.
+// Each row's id is made from the file's content, the model and the row's number, so a row that is sent twice
+// is stored once. How far it came is kept in a state file, so a second call goes on where the first one
+// ended.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -98,14 +100,18 @@ Result<double> parse_rate(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), factor);
   const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
   if (error == std::errc() && factor > 0 && factor <= 1e6 && (rest == "x" || rest == "×")) return factor;
-  return fail(Code::invalid_argument, fmt::format("--rate '{}' is not max, real, or a factor up to 1000000 like 10x", text));
+  return fail(Code::invalid_argument,
+              fmt::format("--rate '{}' is not max, real, or a factor up to 1000000 like 10x", text));
 }
 
 class Import {
  public:
   Import(const Context& context, ApiClient client, const ImportOptions& options, std::vector<TraceRow> rows,
          std::string digest)
-      : context_(context), client_(std::move(client)), options_(options), rows_(std::move(rows)),
+      : context_(context),
+        client_(std::move(client)),
+        options_(options),
+        rows_(std::move(rows)),
         digest_(std::move(digest)) {}
 
   Result<void> run(double rate);
@@ -135,8 +141,8 @@ std::filesystem::path Import::state_file() const {
   const char* const state = std::getenv("XDG_STATE_HOME");
   const char* const home = std::getenv("HOME");
   const std::filesystem::path base = state != nullptr && *state != '\0' ? std::filesystem::path(state)
-                                     : home != nullptr                  ? std::filesystem::path(home) / ".local/state"
-                                                                        : std::filesystem::path("/tmp");
+                                     : home != nullptr ? std::filesystem::path(home) / ".local/state"
+                                                       : std::filesystem::path("/tmp");
   // One a daemon: what one database has, another has not.
   const auto where = to_hex(crypto::sha256(as_bytes(context_.url))).substr(0, 8);
   return base / "citadel" / fmt::format("import-{}-{}", digest_.substr(0, 16), where);
@@ -163,9 +169,10 @@ std::string Import::encode(std::size_t from, std::size_t to) const {
     const auto hash = crypto::sha256(as_bytes(fmt::format("{}:{}", digest_, i)));
     const auto id = make_uuid7(std::chrono::floor<std::chrono::milliseconds>(row.at),
                                load_be<std::uint16_t>(hash.data()), load_be<std::uint64_t>(hash.data() + 2));
-    body += fmt::format(R"({{"id":"{}","started_at":"{}","model":{},"prompt_tokens":{},"completion_tokens":{}}})",
-                        id.to_string(), format_time(row.at), json_string(options_.model), row.prompt_tokens,
-                        row.completion_tokens);
+    body +=
+        fmt::format(R"({{"id":"{}","started_at":"{}","model":{},"prompt_tokens":{},"completion_tokens":{}}})",
+                    id.to_string(), format_time(row.at), json_string(options_.model), row.prompt_tokens,
+                    row.completion_tokens);
     body += '\n';
   }
   return body;
@@ -177,8 +184,9 @@ Result<void> Import::send(const std::string& body) {
   resilience::Backoff backoff({}, random);
   const auto give_up = Deadline::after(options_.patience);
   for (bool told = false;;) {
-    auto response = client_.call(http::Method::post, "/v1/requests", body, Deadline::after(std::chrono::seconds(60)),
-                                 {{"Content-Type", "application/x-ndjson"}});
+    auto response =
+        client_.call(http::Method::post, "/v1/requests", body, Deadline::after(std::chrono::seconds(60)),
+                     {{"Content-Type", "application/x-ndjson"}});
     if (response && response->status < 300) return {};
     const Error error = response ? error_of(*response) : std::move(response).error();
     const bool may_pass = error.code == Code::unavailable || error.code == Code::connection_lost ||
@@ -250,16 +258,19 @@ int run_import(const Context& context, const ImportOptions& options) {
   }
   if (context.json) {
     *context.out << fmt::format(
-        R"({{"rows":{},"sent":{},"resumed_at":{},"prompt_tokens":{},"completion_tokens":{}}})" "\n", import.total(),
-        import.sent(), import.resumed_at(), prompt, completion);
+        R"({{"rows":{},"sent":{},"resumed_at":{},"prompt_tokens":{},"completion_tokens":{}}})"
+        "\n",
+        import.total(), import.sent(), import.resumed_at(), prompt, completion);
     return exit_good;
   }
-  *context.out << fmt::format("{} rows in the file, {} sent now, {} before; {} prompt and {} completion tokens\n",
-                              format_count(static_cast<std::int64_t>(import.total())),
-                              format_count(static_cast<std::int64_t>(import.sent())),
-                              format_count(static_cast<std::int64_t>(import.resumed_at())), format_count(prompt),
-                              format_count(completion));
-  if (import.sent() == 0) *context.out << "all rows were sent by an earlier call; --again sends them once more\n";
+  *context.out << fmt::format(
+      "{} rows in the file, {} sent now, {} before; {} prompt and {} completion tokens\n",
+      format_count(static_cast<std::int64_t>(import.total())),
+      format_count(static_cast<std::int64_t>(import.sent())),
+      format_count(static_cast<std::int64_t>(import.resumed_at())), format_count(prompt),
+      format_count(completion));
+  if (import.sent() == 0)
+    *context.out << "all rows were sent by an earlier call; --again sends them once more\n";
   return exit_good;
 }
 

@@ -1,4 +1,5 @@
-// citadel migrate: brings the schema to this binary's version; --status shows it, and what was changed by hand.
+// citadel migrate: brings the schema to this binary's version; --status shows it, and what was changed by
+// hand.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,15 +22,18 @@ constexpr auto migrate_timeout = std::chrono::minutes(10);
 
 Task<Result<int>> connect_and_migrate(Executor executor, pg::ConnectOptions options, Deadline deadline,
                                       std::function<void(std::string_view)> progress) {
-  CITADEL_CO_ASSIGN(const auto connection, co_await pg::Connection::connect(executor, std::move(options), deadline));
+  CITADEL_CO_ASSIGN(const auto connection,
+                    co_await pg::Connection::connect(executor, std::move(options), deadline));
   co_return co_await store::migrate(*connection, store::embedded_migrations(), deadline,
                                     [progress](const store::Migration& migration) {
                                       progress(fmt::format("{:04}_{}", migration.version, migration.name));
                                     });
 }
 
-Task<Result<SchemaReport>> connect_and_inspect(Executor executor, pg::ConnectOptions options, Deadline deadline) {
-  CITADEL_CO_ASSIGN(const auto connection, co_await pg::Connection::connect(executor, std::move(options), deadline));
+Task<Result<SchemaReport>> connect_and_inspect(Executor executor, pg::ConnectOptions options,
+                                               Deadline deadline) {
+  CITADEL_CO_ASSIGN(const auto connection,
+                    co_await pg::Connection::connect(executor, std::move(options), deadline));
   SchemaReport report;
   CITADEL_CO_ASSIGN(report.migrations,
                     co_await store::migration_status(*connection, store::embedded_migrations(), deadline));
@@ -51,7 +55,8 @@ int print_report(const Context& context, const SchemaReport& report) {
                                   m.applied_at ? json_string(format_time(*m.applied_at)) : "null"));
       good = good && m.state == store::MigrationState::applied;
     }
-    *context.out << fmt::format("{{\"good\":{},\"migrations\":[{}],\"drift\":{}}}\n", good, fmt::join(items, ","),
+    *context.out << fmt::format("{{\"good\":{},\"migrations\":[{}],\"drift\":{}}}\n", good,
+                                fmt::join(items, ","),
                                 json_lines(fmt::format("{}", fmt::join(report.drift, "\n"))));
     return good ? exit_good : exit_check_failed;
   }
@@ -76,8 +81,8 @@ int run_migrate(const Context& context, const std::string& file, bool only_statu
     const auto report = inspect_schema(*config, deadline);
     return report ? print_report(context, *report) : context.report(report.error());
   }
-  const auto applied =
-      migrate_now(*config, deadline, [&](std::string_view name) { *context.err << "applying " << name << '\n'; });
+  const auto applied = migrate_now(
+      *config, deadline, [&](std::string_view name) { *context.err << "applying " << name << '\n'; });
   if (!applied) return context.report(applied.error());
   if (context.json) {
     *context.out << fmt::format("{{\"applied\":{}}}\n", *applied);
@@ -93,7 +98,8 @@ Result<int> migrate_now(const app::Config& config, Deadline deadline,
                         const std::function<void(std::string_view)>& progress) {
   CITADEL_ASSIGN(auto options, app::owner_options(config));
   asio::io_context context{1};
-  return aio::run(context, connect_and_migrate(context.get_executor(), std::move(options), deadline, progress));
+  return aio::run(context,
+                  connect_and_migrate(context.get_executor(), std::move(options), deadline, progress));
 }
 
 Result<SchemaReport> inspect_schema(const app::Config& config, Deadline deadline) {
@@ -108,7 +114,8 @@ void add_migrate_command(CLI::App& app, Context& context) {
   const auto only_status = std::make_shared<bool>(false);
   migrate->add_option("--config", *file, "The configuration file");
   migrate->add_flag("--status", *only_status, "Only show what is applied, and what was changed by hand");
-  migrate->callback([&context, file, only_status] { context.exit_code = run_migrate(context, *file, *only_status); });
+  migrate->callback(
+      [&context, file, only_status] { context.exit_code = run_migrate(context, *file, *only_status); });
 }
 
 }  // namespace citadel::cli

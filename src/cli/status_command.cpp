@@ -57,7 +57,8 @@ int run_status(const Context& context) {
 }  // namespace
 
 void add_status_command(CLI::App& app, Context& context) {
-  auto* const status = app.add_subcommand("status", "Show the daemon's state; exit code 1 unless it is ready");
+  auto* const status =
+      app.add_subcommand("status", "Show the daemon's state; exit code 1 unless it is ready");
   status->callback([&context] { context.exit_code = run_status(context); });
 }
 

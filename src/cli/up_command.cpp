@@ -25,7 +25,8 @@ app::ConfigSources sources_of(const Context& context, const UpOptions& options) 
   if (!options.file.empty()) sources.file = options.file;
   const auto set = [&](std::string_view name, const std::string& value) {
     if (value.empty()) return;
-    std::erase_if(sources.environment, [&](const std::string& line) { return line.starts_with(fmt::format("{}=", name)); });
+    std::erase_if(sources.environment,
+                  [&](const std::string& line) { return line.starts_with(fmt::format("{}=", name)); });
     sources.environment.push_back(fmt::format("{}={}", name, value));
   };
   set("CITADEL_LOCAL_DATA", options.data);
@@ -81,9 +82,9 @@ void print_welcome(const Context& context, const app::Config& config, const std:
 int serve_on(const Context& context, app::Config& config, const app::ConfigSources& sources,
              local::LocalServers& servers) {
   use_local(config, servers);
-  const auto applied = migrate_now(config, Deadline::after(std::chrono::seconds(120)), [&](std::string_view name) {
-    *context.err << "applying migration " << name << '\n';
-  });
+  const auto applied =
+      migrate_now(config, Deadline::after(std::chrono::seconds(120)),
+                  [&](std::string_view name) { *context.err << "applying migration " << name << '\n'; });
   if (!applied) return context.report(applied.error());
   const auto key = app::load_or_make_admin_key(config.admin.key_file);
   if (!key) return context.report(key.error());
@@ -108,8 +109,9 @@ int run_up(const Context& context, const UpOptions& options) {
   auto config = app::load_config(sources);
   if (!config) return context.report(config.error());
   log::configure(config->log.level, config->log.format);
-  auto servers = local::LocalServers::start(local_options(*config), Deadline::after(std::chrono::seconds(120)),
-                                            [&](std::string_view step) { *context.err << step << std::endl; });
+  auto servers =
+      local::LocalServers::start(local_options(*config), Deadline::after(std::chrono::seconds(120)),
+                                 [&](std::string_view step) { *context.err << step << std::endl; });
   if (!servers) return context.report(servers.error());
   const int code = serve_on(context, *config, sources, **servers);
   const auto stopped = (*servers)->stop(Deadline::after(std::chrono::seconds(30)));

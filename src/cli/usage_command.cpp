@@ -35,7 +35,8 @@ std::string target_of(const UsageOptions& options) {
 std::vector<std::string> cells(const json::object& sums, std::string first, std::string group, bool grouped) {
   std::vector<std::string> out{std::move(first)};
   if (grouped) out.push_back(std::move(group));
-  for (const std::string_view name : {"requests", "errors", "prompt_tokens", "completion_tokens", "cost_nano"}) {
+  for (const std::string_view name :
+       {"requests", "errors", "prompt_tokens", "completion_tokens", "cost_nano"}) {
     out.push_back(format_count(sums.at(name).to_number<std::int64_t>()));
   }
   return out;
@@ -56,7 +57,8 @@ void print_usage(std::ostream& out, const json::object& report, const std::strin
   }
   table.add(cells(report.at("totals").as_object(), "total", "", grouped));
   out << table.render();
-  if (!report.at("complete").as_bool()) out << "not complete: sums of the beginning were removed by retention\n";
+  if (!report.at("complete").as_bool())
+    out << "not complete: sums of the beginning were removed by retention\n";
 }
 
 int run_usage(const Context& context, const UsageOptions& options) {

@@ -1,5 +1,5 @@
-// citadel verify: proves a running deployment. What needs the pool runs inside the daemon; what a client sees (records
-// taken and found again, metrics scraped) is tried from here.
+// citadel verify: proves a running deployment. What needs the pool runs inside the daemon; what a client sees
+// (records taken and found again, metrics scraped) is tried from here.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -23,7 +23,8 @@ namespace json = boost::json;
 constexpr auto verify_timeout = std::chrono::seconds(200);
 constexpr auto stored_within = std::chrono::seconds(10);
 
-json::object make_check(std::string_view id, bool passed, json::object measured, json::object limit, std::string error) {
+json::object make_check(std::string_view id, bool passed, json::object measured, json::object limit,
+                        std::string error) {
   return {{"id", id},
           {"requirement", id.substr(0, id.find('.'))},
           {"passed", passed},
@@ -41,14 +42,17 @@ json::object check_record(ApiClient& client) {
   SeededRandom random(random_seed());
   const auto id = new_uuid7(system_clock().wall(), random).to_string();
   const auto body = fmt::format(
-      R"({{"id":"{}","tenant":"citadel-verify","model":"citadel-verify","prompt_tokens":0,"completion_tokens":0}})", id);
+      R"({{"id":"{}","tenant":"citadel-verify","model":"citadel-verify","prompt_tokens":0,"completion_tokens":0}})",
+      id);
   json::object measured;
   auto begun = Monotonic::now();
-  const auto taken = client.call(http::Method::post, "/v1/requests", body, Deadline::after(std::chrono::seconds(10)),
-                                 {{"Content-Type", "application/json"}});
+  const auto taken =
+      client.call(http::Method::post, "/v1/requests", body, Deadline::after(std::chrono::seconds(10)),
+                  {{"Content-Type", "application/json"}});
   measured["acknowledged_ms"] = ms_since(begun);
   if (!taken) return make_check("R13.record", false, std::move(measured), {}, taken.error().to_string());
-  if (taken->status != 202) return make_check("R13.record", false, std::move(measured), {}, error_of(*taken).to_string());
+  if (taken->status != 202)
+    return make_check("R13.record", false, std::move(measured), {}, error_of(*taken).to_string());
   begun = Monotonic::now();
   const auto give_up = Deadline::after(stored_within);
   for (;;) {
@@ -65,7 +69,8 @@ json::object check_record(ApiClient& client) {
 }
 
 json::object check_metrics(ApiClient& client) {
-  const auto scraped = client.call(http::Method::get, "/metrics", "", Deadline::after(std::chrono::seconds(10)));
+  const auto scraped =
+      client.call(http::Method::get, "/metrics", "", Deadline::after(std::chrono::seconds(10)));
   if (!scraped) return make_check("R9.metrics", false, {}, {}, scraped.error().to_string());
   std::size_t samples = 0;
   std::string_view rest = scraped->body;
@@ -74,7 +79,8 @@ json::object check_metrics(ApiClient& client) {
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (line.starts_with("citadel_")) ++samples;
   }
-  return make_check("R9.metrics", scraped->status == 200 && samples > 0, {{"samples", samples}}, {{"samples_min", 1}}, "");
+  return make_check("R9.metrics", scraped->status == 200 && samples > 0, {{"samples", samples}},
+                    {{"samples_min", 1}}, "");
 }
 
 std::string summary(const json::value& value) {
@@ -82,7 +88,7 @@ std::string summary(const json::value& value) {
   for (const auto& [key, item] : value.as_object()) {
     if (!out.empty()) out += ", ";
     out += fmt::format("{} ", std::string_view(key));
-    out += item.is_double() ? fmt::format("{:.2f}", item.get_double())
+    out += item.is_double()   ? fmt::format("{:.2f}", item.get_double())
            : item.is_string() ? std::string(item.get_string())
                               : json::serialize(item);
   }
@@ -119,7 +125,8 @@ int run_verify(const Context& context, bool undisruptive) {
   auto& checks = report.at("checks").as_array();
   checks.push_back(check_record(*client));
   checks.push_back(check_metrics(*client));
-  const bool passed = std::ranges::all_of(checks, [](const json::value& c) { return c.at("passed").as_bool(); });
+  const bool passed =
+      std::ranges::all_of(checks, [](const json::value& c) { return c.at("passed").as_bool(); });
   report["passed"] = passed;
   if (context.json) {
     *context.out << json::serialize(report) << '\n';

@@ -102,10 +102,18 @@ ssize_t pwrite(int fd, const void* from, size_t size, off_t at) {
   return ::syscall(SYS_pwrite64, fd, from, size, at);
 }
 
-ssize_t pread(int fd, void* to, size_t size, off_t at) {
+// Under a name of its own: with _FORTIFY_SOURCE the C library's header defines pread inline.
+ssize_t faulty_pread(int fd, void* to, size_t size, off_t at) __asm__("pread");
+ssize_t faulty_pread(int fd, void* to, size_t size, off_t at) {
   if (const int error = citadel::journal::due(Call::pread, fd)) return errno = error, -1;
   if (citadel::journal::is_bad(fd, at, at + static_cast<off_t>(size))) return errno = EIO, -1;
   return ::syscall(SYS_pread64, fd, to, size, at);
+}
+
+// What a fortified pread becomes where the buffer's size is known.
+ssize_t faulty_pread_checked(int fd, void* to, size_t size, off_t at, size_t buffer_size) __asm__("__pread_chk");
+ssize_t faulty_pread_checked(int fd, void* to, size_t size, off_t at, size_t) {
+  return faulty_pread(fd, to, size, at);
 }
 
 int fallocate(int fd, int mode, off_t at, off_t size) {

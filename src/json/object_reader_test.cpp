@@ -95,7 +95,9 @@ TEST(ObjectReader, KeepsTheFirstErrorAndGivesNothingAfterIt) {
   EXPECT_TRUE(in.failed());
   EXPECT_EQ(in.optional_integer("b", 0, 9), std::nullopt);
   in.refuse("b", "is of no interest");
-  EXPECT_THAT(in.finish().error().message, testing::StartsWith("/a: "));
+  const auto end = in.finish();
+  ASSERT_FALSE(end.has_value());
+  EXPECT_THAT(end.error().message, testing::StartsWith("/a: "));
 }
 
 TEST(ObjectReader, CarriesTheCallersOwnRefusal) {

@@ -124,6 +124,7 @@ TEST(JsonParse, HoldsToItsSize) {
 
 TEST(JsonParse, NamesThePlaceInTheWholeText) {
   const auto value = parse("{\"a\": x}", {}, {.line = 12, .offset = 400});
+  ASSERT_FALSE(value.has_value());
   EXPECT_THAT(value.error().message, StartsWith("line 12, column 7 (byte 406), at /a: "));
 }
 
@@ -167,12 +168,14 @@ TEST(JsonLines, StopsAtTheFirstErrorAndNamesItsLine) {
       for_each_line("{}\n{}", {}, [](std::size_t line, const boost::json::value&) -> Result<void> {
         return fail(Code::conflict, "line " + std::to_string(line));
       });
+  ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().message, "line 1");
 }
 
 TEST(JsonLines, BoundsEachLine) {
   const auto bad =
       for_each_line("1\n12345", {.size_bytes_max = 4}, [](auto, const auto&) { return Result<void>{}; });
+  ASSERT_FALSE(bad.has_value());
   EXPECT_THAT(bad.error().message, HasSubstr("has 5 bytes; the limit is 4"));
 }
 

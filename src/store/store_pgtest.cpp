@@ -15,7 +15,9 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-Deadline soon() { return Deadline::after(20s); }
+Deadline soon() {
+  return Deadline::after(20s);
+}
 
 pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role, const Secret& password,
                            pg::Route route) {
@@ -56,7 +58,8 @@ class StoreTest : public testing::Test {
   Options options() {
     Options out;
     out.pool.connect = app();
-    out.pool.direct = as_role(servers_->direct(), local::app_role, servers_->app_password(), pg::Route::direct);
+    out.pool.direct =
+        as_role(servers_->direct(), local::app_role, servers_->app_password(), pg::Route::direct);
     out.pool.direct->database = name_;
     out.pool.size_min = 1;
     return out;
@@ -74,11 +77,12 @@ class StoreTest : public testing::Test {
   asio::io_context context_{1};
 };
 
-constexpr Migration first{1, "one", "create table citadel.thing (id bigint primary key, note text); "
-                                    "grant usage on schema citadel to citadel_app; "
-                                    "grant all on citadel.thing to citadel_app;"
-                                    "create table citadel.commit_marker (id uuid primary key); "
-                                    "grant all on citadel.commit_marker to citadel_app;"};
+constexpr Migration first{1, "one",
+                          "create table citadel.thing (id bigint primary key, note text); "
+                          "grant usage on schema citadel to citadel_app; "
+                          "grant all on citadel.thing to citadel_app;"
+                          "create table citadel.commit_marker (id uuid primary key); "
+                          "grant all on citadel.commit_marker to citadel_app;"};
 constexpr Migration second{2, "two", "create index thing_note on citadel.thing (note)"};
 constexpr Migration second_edited{2, "two", "create index thing_note on citadel.thing (note, id)"};
 constexpr Migration third_bad{3, "three", "create table citadel.other (id int); select 1/0"};
@@ -124,8 +128,9 @@ TEST_F(StoreTest, OurOwnMigrationsApplyAndDriftIsNamed) {
   ASSERT_TRUE(migrate_with(embedded_migrations()));
   const auto connection = connect(owner());
   EXPECT_THAT(aio::run(context_, find_drift(*connection, soon())).value(), IsEmpty());
-  ASSERT_TRUE(aio::run(context_, connection->execute_simple(
-                                     "alter table usage.model add note text; drop index usage.request_failed", soon())));
+  ASSERT_TRUE(aio::run(
+      context_, connection->execute_simple(
+                    "alter table usage.model add note text; drop index usage.request_failed", soon())));
   const auto drift = aio::run(context_, find_drift(*connection, soon())).value();
   ASSERT_EQ(drift.size(), 2u);
   EXPECT_THAT(drift[0], HasSubstr("- index CREATE INDEX request_failed"));
@@ -164,11 +169,11 @@ Task<std::int64_t> count(Database& database) {
 }
 
 Task<Result<bool>> insert(Database& database, std::int64_t id) {
-  return database.transact<bool>(soon(), Intent::write, {.name = "insert"},
-                                 [id](pg::Transaction& tx) -> Task<Result<bool>> {
-                                   CITADEL_CO_TRY(co_await tx.execute(insert_thing, pg::Params(id, "x"), soon()));
-                                   co_return true;
-                                 });
+  return database.transact<bool>(
+      soon(), Intent::write, {.name = "insert"}, [id](pg::Transaction& tx) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await tx.execute(insert_thing, pg::Params(id, "x"), soon()));
+        co_return true;
+      });
 }
 
 TEST_F(StoreTest, ATransactionCommitsOrLeavesNothing) {
@@ -211,17 +216,19 @@ TEST_F(StoreTest, ADeadlockIsRunAgainUnseen) {
     EXPECT_TRUE(co_await insert(database, 2));
     int runs = 0;
     const auto update_both = [&](std::int64_t from, std::int64_t to) {
-      return database.transact<bool>(soon(), Intent::write, {.name = "update both"},
-                                     [&runs, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
-                                       ++runs;
-                                       CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(from, "y"), soon()));
-                                       CITADEL_CO_TRY(co_await tx.execute(wait_briefly, {}, soon()));
-                                       CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(to, "y"), soon()));
-                                       co_return true;
-                                     });
+      return database.transact<bool>(
+          soon(), Intent::write, {.name = "update both"},
+          [&runs, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
+            ++runs;
+            CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(from, "y"), soon()));
+            CITADEL_CO_TRY(co_await tx.execute(wait_briefly, {}, soon()));
+            CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(to, "y"), soon()));
+            co_return true;
+          });
     };
     aio::OneShot<bool> other(context_.get_executor());
-    asio::co_spawn(context_, update_both(2, 1), [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
+    asio::co_spawn(context_, update_both(2, 1),
+                   [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
     EXPECT_TRUE(co_await update_both(1, 2));
     EXPECT_EQ(co_await other.wait(soon()), true);
     EXPECT_EQ(runs, 3);
@@ -246,7 +253,8 @@ TEST_F(StoreTest, ASerializationFailureIsRunAgainUnseen) {
           });
     };
     aio::OneShot<bool> other(context_.get_executor());
-    asio::co_spawn(context_, count_and_insert(1), [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
+    asio::co_spawn(context_, count_and_insert(1),
+                   [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
     EXPECT_TRUE(co_await count_and_insert(2));
     EXPECT_EQ(co_await other.wait(soon()), true);
     EXPECT_GE(runs, 3);
@@ -309,8 +317,9 @@ TEST_F(StoreTest, AReaderPastItsDeadlineLeavesTheOthersAlone) {
   with_database(options(), [this](Database& database) -> Task<> {
     EXPECT_TRUE(co_await insert(database, 1));
     aio::Gate gate(context_.get_executor());
-    PointReader<std::int64_t, std::string> reader(
-        database, gate, things_by_id, {}, [](pg::Row row) { return std::pair(row.get<std::int64_t>(0), row.get<std::string>(1)); });
+    PointReader<std::int64_t, std::string> reader(database, gate, things_by_id, {}, [](pg::Row row) {
+      return std::pair(row.get<std::int64_t>(0), row.get<std::string>(1));
+    });
     const auto late = co_await reader.read(1, Deadline::after(0s));
     EXPECT_FALSE(late);
     EXPECT_EQ(late.error().code, Code::deadline_exceeded);

@@ -63,6 +63,7 @@ TEST(UsageQuery, NamesItsGroups) {
   for (const GroupBy group : {GroupBy::none, GroupBy::model, GroupBy::tenant}) {
     EXPECT_EQ(parse_group_by(to_string(group)).value(), group);
   }
+  ASSERT_FALSE(parse_group_by("key").has_value());
   EXPECT_THAT(parse_group_by("key").error().message, HasSubstr("model or tenant, not \"key\""));
 }
 

@@ -61,13 +61,7 @@ Task<Result<void>> send_cancel_request(Executor executor, PGconn* connection, Ca
   }
   if (wait == CancelWait::none) co_return Result<void>();
   Watchdog watchdog(executor);
-  watchdog.descriptor().assign(shared->event);
-  // Asio forgets a descriptor that it closes itself without telling epoll, and a copy that lives on (here: the
-  // thread's) keeps it there, to wake whatever has its place next. So it is let go of before, on every path.
-  struct LetGo {
-    Watchdog& watchdog;
-    ~LetGo() { watchdog.descriptor().release(); }
-  } const let_go{watchdog};
+  if (!watchdog.attach(shared->event)) co_return fail_errno(errno, "a descriptor for a cancel request");
   if (co_await watchdog.readable(deadline) == Watchdog::Woke::timed_out) {
     co_return fail(Code::deadline_exceeded, "the cancel request was not taken by the deadline");
   }

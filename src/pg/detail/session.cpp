@@ -47,8 +47,7 @@ Error Session::deadline_error() {
 
 Session::~Session() {
   if (copy_chunk_ != nullptr) PQfreemem(copy_chunk_);
-  // The descriptor is libpq's; Asio lets go of it before it is closed.
-  if (watchdog_.descriptor().is_open()) watchdog_.descriptor().release();
+  watchdog_.detach();
   PQfinish(connection_);
 }
 

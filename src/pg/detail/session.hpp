@@ -101,7 +101,7 @@ class Session {
   // Takes note of a result that is an error.
   void note(const Rows& rows);
   Error lost_error() const;
-  void attach();
+  bool attach();
 
   PGconn* connection_;
   Secret password_;

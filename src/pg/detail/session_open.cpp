@@ -14,6 +14,9 @@ namespace {
 
 using Addresses = Result<std::string>;
 
+constexpr const char* no_descriptors =
+    "no file descriptor is left for a connection: raise the limit (ulimit -n)";
+
 const char* to_sslmode(TlsMode mode) {
   switch (mode) {
     case TlsMode::disable:
@@ -105,10 +108,9 @@ Session::Session(Executor executor, PGconn* connection, Secret password)
   PQsetNoticeReceiver(connection_, log_notice, nullptr);
 }
 
-void Session::attach() {
-  PQsetnonblocking(connection_, 1);
+bool Session::attach() {
   tls_ = PQsslInUse(connection_) != 0;
-  watchdog_.descriptor().assign(PQsocket(connection_));
+  return PQsetnonblocking(connection_, 1) == 0 && watchdog_.attach(PQsocket(connection_));
 }
 
 Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const ConnectOptions& options,
@@ -122,16 +124,15 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const Co
   PGconn* connection = keywords_of(options, address).start();
   if (connection == nullptr) co_return fail(Code::overloaded, "no memory for a connection");
   std::unique_ptr<Session> session(new Session(executor, connection, options.password));
-  auto& descriptor = session->watchdog_.descriptor();
   PostgresPollingStatusType next =
       PQstatus(connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
   while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
     // libpq may open another socket at any step, so each wait attaches the one it has now.
-    descriptor.assign(PQsocket(connection));
+    if (!session->watchdog_.attach(PQsocket(connection))) co_return fail(Code::overloaded, no_descriptors);
     const auto woke = next == PGRES_POLLING_READING
                           ? co_await session->watchdog_.readable(deadline)
                           : co_await session->watchdog_.readable_or_writable(deadline);
-    descriptor.release();
+    session->watchdog_.detach();
     if (woke == Watchdog::Woke::timed_out) {
       co_return fail(Code::deadline_exceeded, fmt::format("{}:{} did not accept the session by the deadline",
                                                           options.host, options.port));
@@ -141,7 +142,7 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const Co
   if (next != PGRES_POLLING_OK) {
     co_return std::unexpected(failure_of(connection, true, options.password).error);
   }
-  session->attach();
+  if (!session->attach()) co_return fail(Code::overloaded, no_descriptors);
   co_return session;
 }
 

@@ -17,7 +17,11 @@ class Watchdog {
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
 
-  asio::posix::stream_descriptor& descriptor();
+  // Waits are for a copy of `fd` from now on. libpq closes its own descriptor as soon as a session breaks,
+  // and another thread may get the number at once; a registration by that number would then be somebody
+  // else's. False where there are no descriptors left.
+  bool attach(int fd);
+  void detach();
 
   enum class Woke : std::uint8_t { ready, timed_out };
   // Until the socket is readable, or the deadline. Throws operation_aborted when the coroutine was cancelled.
