@@ -181,5 +181,25 @@ TEST_F(RecoverTest, APipelineOnASessionThatIsTerminated) {
   });
 }
 
+// libpq closes the socket of a session as soon as it is lost, so the next session gets the number while the
+// lost one still stands; its end must not deafen the other.
+TEST_P(RecoverRoute, TheEndOfALostSessionLeavesTheNextOneAlone) {
+  run([this]() -> Task<> {
+    auto killer = co_await PgTest::connect(Route::direct);
+    for (int round = 0; round < 5; ++round) {
+      auto lost = co_await connect();
+      CO_ASSERT_OK(co_await killer->execute(terminate, Params(std::int32_t{lost->backend_pid()}), soon()));
+      Result<Rows> answer;
+      for (const Deadline limit = soon(); answer && !limit.expired();) {
+        answer = co_await lost->execute_simple("SELECT 1", soon());
+      }
+      EXPECT_CODE(answer, Code::connection_lost);
+      auto next = co_await connect();
+      lost.reset();
+      CO_ASSERT_OK(co_await next->execute(select_number, Params(std::int64_t{1}), Deadline::after(5s)));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace citadel::pg

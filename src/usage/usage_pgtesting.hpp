@@ -13,6 +13,7 @@
 #include "usage/sink.hpp"
 
 namespace citadel::usage {
+
 using namespace std::chrono_literals;
 using drain::SinkOutcome;
 using testing::ElementsAre;

@@ -45,12 +45,25 @@ struct Watchdog::State : std::enable_shared_from_this<State> {
 Watchdog::Watchdog(const Executor& executor) : state_(std::make_shared<State>(executor)) {}
 
 Watchdog::~Watchdog() {
+  detach();
   state_->alive = false;
   state_->timer.cancel();
 }
 
-asio::posix::stream_descriptor& Watchdog::descriptor() {
-  return state_->descriptor;
+bool Watchdog::attach(int fd) {
+  detach();
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return false;
+  boost::system::error_code error;
+  state_->descriptor.assign(copy, error);
+  if (error) ::close(copy);
+  return !error;
+}
+
+void Watchdog::detach() {
+  if (!state_->descriptor.is_open()) return;
+  // Not close(): Asio then leaves it to the kernel to forget the descriptor, which it does only once no copy is open.
+  ::close(state_->descriptor.release());
 }
 
 void Watchdog::begin(Deadline deadline) {
