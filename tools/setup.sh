@@ -68,9 +68,9 @@ build_preset() {  # build_preset PRESET [TARGET...]
   free_kib=$(df --output=avail -k . | tail -n 1)
   [ "$free_kib" -ge 2097152 ] || die "$PWD has $((free_kib / 1024)) MiB free; a build needs 2 GiB. Make room and start again."
   say "building $preset"
-  local options=()
-  [ "$preset" = release ] && [ $# -gt 0 ] && options=(-DCITADEL_TESTS=OFF)
-  [ "$preset" = release ] && [ $# -eq 0 ] && options=(-DCITADEL_TESTS=ON)
+  # ./run needs no tests, and not their packages.
+  local options=(-DCITADEL_TESTS=ON)
+  [ "$preset/$*" = release/citadel ] && options=(-DCITADEL_TESTS=OFF)
   cmake --preset "$preset" "${options[@]}" >"/tmp/citadel-cmake.$$" 2>&1 || {
     cat "/tmp/citadel-cmake.$$" >&2
     die "cmake could not configure the preset $preset"

@@ -3,7 +3,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "app/api_query.hpp"
-#include "base/time_text.hpp"
+#include "base/log.hpp"
 #include "http/problem.hpp"
 #include "json/writer.hpp"
 #include "usage/queries.hpp"
@@ -39,8 +39,18 @@ usage::IngestLimits ingest_limits(const ApiContext& context) {
   usage::IngestLimits limits;
   limits.past_max = std::chrono::floor<std::chrono::days>(config.past_max);
   limits.future_max = std::chrono::floor<std::chrono::minutes>(config.future_max);
-  limits.body_bytes_max = static_cast<std::size_t>(context.config.http.decoded_bytes_max);
+  limits.body_bytes_max = static_cast<std::size_t>(context.config.http.body_bytes_max);
   return limits;
+}
+
+// What the database says of its own schema and rights is the operator's business, not the client's: a missing table or
+// grant must not look like a missing record or a key without rights.
+http::Problem for_client(const Error& error) {
+  const bool own_fault = error.code == Code::permission_denied || error.code == Code::not_found ||
+                         error.code == Code::internal || error.code == Code::invalid_argument;
+  if (error.sqlstate[0] == '\0' || !own_fault) return http::problem_of(error);
+  log::error("app", "the database refuses a query of ours", {{"error", error}});
+  return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
 }
 
 // 202: on disk here, and on its way to the database.
@@ -76,7 +86,7 @@ Task<Response> get_request(Context context, Request& request) {
   auto& database = context->database;
   const auto found =
       co_await aio::run_on(database.executor(), usage::get_request(database, *id, request.deadline));
-  if (!found) co_return http::problem_response(request, found.error());
+  if (!found) co_return http::problem_response(request, for_client(found.error()));
   co_return Response::json(200, usage::to_json(*found));
 }
 
@@ -86,7 +96,7 @@ Task<Response> list_requests(Context context, Request& request) {
   auto& database = context->database;
   auto page =
       co_await aio::run_on(database.executor(), usage::list_requests(database, *query, request.deadline));
-  if (!page) co_return http::problem_response(request, page.error());
+  if (!page) co_return http::problem_response(request, for_client(page.error()));
   co_return Response::json(200, usage::to_json(*page));
 }
 
@@ -96,7 +106,7 @@ Task<Response> get_usage(Context context, Request& request) {
   auto& database = context->database;
   auto report =
       co_await aio::run_on(database.executor(), usage::usage_report(database, *query, request.deadline));
-  if (!report) co_return http::problem_response(request, report.error());
+  if (!report) co_return http::problem_response(request, for_client(report.error()));
   co_return Response::json(200, usage::to_json(*report));
 }
 

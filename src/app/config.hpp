@@ -53,8 +53,6 @@ struct HttpConfig {
   std::int64_t connections_max = 4096;
   std::int64_t header_bytes_max = 16 << 10;
   std::int64_t body_bytes_max = 8 << 20;
-  std::int64_t decoded_bytes_max = 64 << 20;
-  std::int64_t json_depth_max = 32;
   Duration header_timeout = 10s;
   Duration idle_timeout = 60s;
   Duration request_timeout = 30s;
@@ -108,6 +106,9 @@ struct BreakerConfig {
   Duration window_time = 10s;
   std::int64_t calls_min = 20;
   std::int64_t failure_percent = 50;
+  std::int64_t failures_in_row = 10;
+  Duration failing_for = 1s;
+  Duration answer_within = 500ms;
   Duration slow_call = 2s;
   std::int64_t slow_percent = 80;
   Duration open_initial = 500ms;

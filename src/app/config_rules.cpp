@@ -46,8 +46,6 @@ constexpr auto rules = std::to_array<Rule>({
      [](const Config& c) { return c.journal.payload_bytes_max <= c.journal.segment_bytes / 2; }},
     {"drain.batch_bytes", "journal.payload_bytes_max", "must hold one record of journal.payload_bytes_max",
      [](const Config& c) { return c.drain.batch_bytes >= c.journal.payload_bytes_max; }},
-    {"http.decoded_bytes_max", "http.body_bytes_max", "must not be less than http.body_bytes_max",
-     [](const Config& c) { return c.http.decoded_bytes_max >= c.http.body_bytes_max; }},
     {"http.header_timeout", "http.request_timeout", "must not be more than http.request_timeout",
      [](const Config& c) { return c.http.header_timeout <= c.http.request_timeout; }},
     {"local.postgres_port", "local.pgpool_port", "must differ from local.pgpool_port",

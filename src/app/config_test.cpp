@@ -346,7 +346,6 @@ TEST(ConfigRules, EachIsBrokenAloneAndNamesItsKey) {
       "[journal]\ngather_bytes = \"33MiB\"\n",
       "[journal]\npayload_bytes_max = \"1MiB\"\nsegment_bytes = \"1MiB\"\n",
       "[drain]\nbatch_bytes = \"64KiB\"\n[journal]\npayload_bytes_max = \"65KiB\"\n",
-      "[http]\nbody_bytes_max = \"65MiB\"\n",
       "[http]\nrequest_timeout = \"9s\"\n",
       "[local]\npostgres_port = 5433\n",
   };

@@ -194,10 +194,12 @@ std::vector<Finding> judge_files(const Config& config) {
   if (!config.database.password_file.path.empty()) {
     out.push_back(judge_secret("database.password_file", config.database.password_file.path));
   }
-  const auto& folder = config.journal.folder;
+  // A folder that is not there is made at the first start, where the one above it can be written.
+  auto folder = config.journal.folder;
+  while (!std::filesystem::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
     out.push_back(fault("journal.folder", fmt::format("{} cannot be written", folder.string()),
-                        "make it for the daemon's user, with mode 0700"));
+                        fmt::format("make {} for the daemon's user, with mode 0700", config.journal.folder.string())));
   } else {
     out.push_back(good("journal.folder", fmt::format("{} can be written", folder.string())));
   }

@@ -89,7 +89,7 @@ TEST(Doctor, AnotherMachineNeedsACheckedCertificate) {
 TEST(Doctor, AKeyThatIsNotThereIsAFault) {
   Config config;
   config.admin.key_file = "/nonexistent/admin.key";
-  config.journal.folder = "/nonexistent/journal";
+  config.journal.folder = "/dev/null/journal";
   EXPECT_EQ(faults_of(judge_files(config)).size(), 2u);
 }
 

@@ -26,6 +26,10 @@ constexpr auto upkeep_interval = std::chrono::minutes(10);
 constexpr pg::Statement read_version{"schema version", "select max(version) from citadel.migration"};
 constexpr pg::Statement purge_markers{"purge commit markers", "select citadel.purge_commit_markers('1 day')"};
 constexpr pg::Statement prune_rollups{"prune rollups", "select usage.prune_rollups()"};
+constexpr pg::Statement make_partitions{
+    "make partitions",
+    "select usage.ensure_partitions(array(select (now() at time zone 'utc')::date + day "
+    "from generate_series(0, $1::int) as day))"};
 
 SchemaState schema_of(const Result<pg::Rows>& rows) {
   const int wanted = store::embedded_migrations().back().version;
@@ -90,6 +94,7 @@ struct Service::Impl {
 
   Result<void> start_parts(Deadline deadline);
   Result<void> start_server();
+  void force_breaker();
   Snapshot snapshot();
   Task<> watch_schema();
   Task<> keep_up();
@@ -129,13 +134,20 @@ Task<> Service::Impl::watch_schema() {
 }
 
 Task<> Service::Impl::keep_up() {
+  struct Chore {
+    const pg::Statement* statement;
+    pg::Params params;
+  };
+  const Chore chores[] = {{&make_partitions, pg::Params(static_cast<std::int32_t>(config.usage.partitions_ahead))},
+                          {&purge_markers, {}},
+                          {&prune_rollups, {}}};
   for (;;) {
-    for (const auto* statement : {&purge_markers, &prune_rollups}) {
+    for (const auto& chore : chores) {
       const auto deadline = Deadline::after(std::chrono::seconds(60), clock);
       auto done = co_await database->transact<bool>(
-          deadline, store::Intent::write, {.name = statement->name},
-          [statement, deadline](pg::Transaction& transaction) -> Task<Result<bool>> {
-            CITADEL_CO_TRY(co_await transaction.execute(*statement, {}, deadline));
+          deadline, store::Intent::write, {.name = chore.statement->name},
+          [&chore, deadline](pg::Transaction& transaction) -> Task<Result<bool>> {
+            CITADEL_CO_TRY(co_await transaction.execute(*chore.statement, chore.params, deadline));
             co_return true;
           });
       if (!done) log::warning("app", "upkeep failed; it is tried again later", {{"error", done.error()}});
@@ -162,6 +174,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline) {
       log::warning("store", "the circuit breaker changed",
                    {{"from", to_string(from)}, {"to", to_string(to)}, {"reason", reason}});
     });
+    force_breaker();
     std::vector<std::unique_ptr<drain::Sink>> sinks;
     sinks.push_back(usage::make_usage_sink());
     drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
@@ -176,6 +189,16 @@ Result<void> Service::Impl::start_parts(Deadline deadline) {
     return 0;
   });
   return start_server();
+}
+
+void Service::Impl::force_breaker() {
+  using resilience::BreakerState;
+  switch (config.breaker.mode) {
+    case BreakerMode::normal: return;
+    case BreakerMode::observe_only: return database->breaker().force(BreakerState::observe_only, "breaker.mode");
+    case BreakerMode::forced_open: return database->breaker().force(BreakerState::forced_open, "breaker.mode");
+    case BreakerMode::forced_closed: return database->breaker().force(BreakerState::forced_closed, "breaker.mode");
+  }
 }
 
 Result<void> Service::Impl::start_server() {
@@ -248,6 +271,10 @@ Result<void> Service::stop(Deadline deadline) {
 
 void Service::reload(const Config& config) {
   log::configure(config.log.level, config.log.format);
+  impl_->on_data_plane([&] {
+    impl_->database->pool().set_password(config.database.password_file.value);
+    return 0;
+  });
   const std::lock_guard lock(impl_->reload_mutex);
   impl_->usage = config.usage;
 }

@@ -40,6 +40,9 @@ resilience::BreakerOptions breaker_options(const BreakerConfig& config) {
   out.window_time = milliseconds(config.window_time);
   out.calls_min = size(config.calls_min);
   out.failure_rate = static_cast<double>(config.failure_percent) / 100;
+  out.failures_in_row = size(config.failures_in_row);
+  out.failing_for = milliseconds(config.failing_for);
+  out.answer_within = milliseconds(config.answer_within);
   out.slow_call = milliseconds(config.slow_call);
   out.slow_call_rate = static_cast<double>(config.slow_percent) / 100;
   out.open_initial = milliseconds(config.open_initial);

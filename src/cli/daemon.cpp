@@ -45,7 +45,8 @@ int stop_service(const Context& context, app::Service& service, Monotonic::durat
   return exit_check_failed;
 }
 
-void reload_service(app::Service& service, app::Config& config, const app::ConfigSources& sources) {
+void reload_service(app::Service& service, app::Config& config, const app::ConfigSources& sources,
+                    const std::function<app::Config(app::Config)>& effective) {
   auto reloaded = app::reload_config(config, sources);
   if (!reloaded) {
     log::error("app", "the configuration was not reloaded; the old one stays",
@@ -53,7 +54,7 @@ void reload_service(app::Service& service, app::Config& config, const app::Confi
     return;
   }
   config = std::move(reloaded->config);
-  service.reload(config);
+  service.reload(effective(config));
   log::info("app", "the configuration was reloaded",
             {{"changed", fmt::format("{}", fmt::join(reloaded->changed, " "))}});
   if (!reloaded->not_taken.empty()) {

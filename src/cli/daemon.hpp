@@ -17,7 +17,9 @@ void wait_for_end(const std::function<void()>& reload);
 // Stops the service within `timeout`, and says what was left. The exit code.
 int stop_service(const Context& context, app::Service& service, Monotonic::duration timeout);
 
-// Reads the configuration again and hands it over; a bad one changes nothing and is logged.
-void reload_service(app::Service& service, app::Config& config, const app::ConfigSources& sources);
+// Reads the configuration again into `config` and hands over what `effective` makes of it; a bad one changes nothing
+// and is logged.
+void reload_service(app::Service& service, app::Config& config, const app::ConfigSources& sources,
+                    const std::function<app::Config(app::Config)>& effective);
 
 }  // namespace citadel::cli

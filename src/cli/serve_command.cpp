@@ -1,5 +1,6 @@
 // citadel serve: the daemon alone, with the database that its configuration names.
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <iostream>
 #include <memory>
 
@@ -23,7 +24,7 @@ int run_serve(const Context& context, const std::string& file) {
   auto service = app::Service::start(*config, key->key, {}, Deadline::after(std::chrono::seconds(60)));
   if (!service) return context.report(service.error());
   *context.out << "ready " << (*service)->url() << std::endl;
-  wait_for_end([&] { reload_service(**service, *config, sources); });
+  wait_for_end([&] { reload_service(**service, *config, sources, std::identity()); });
   *context.err << "stopping\n";
   return stop_service(context, **service, config->runtime.stop_timeout);
 }

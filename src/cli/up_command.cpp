@@ -48,7 +48,7 @@ local::LocalOptions local_options(const app::Config& config) {
 }
 
 // Points the daemon at the private servers.
-void use_local(app::Config& config, const local::LocalServers& servers) {
+app::Config with_local(app::Config config, const local::LocalServers& servers) {
   const auto pooled = servers.pooled();
   const auto direct = servers.direct();
   config.database.host = pooled.host;
@@ -63,6 +63,7 @@ void use_local(app::Config& config, const local::LocalServers& servers) {
   config.database_direct.tls = app::TlsMode::disable;
   config.owner.user = local::owner_role;
   config.owner.password_file = {servers.password_file(local::owner_role), servers.owner_password()};
+  return config;
 }
 
 void print_welcome(const Context& context, const app::Config& config, const std::string& url) {
@@ -79,9 +80,9 @@ void print_welcome(const Context& context, const app::Config& config, const std:
       url, config.admin.key_file.string(), config.local.data.string());
 }
 
-int serve_on(const Context& context, app::Config& config, const app::ConfigSources& sources,
+int serve_on(const Context& context, app::Config& read, const app::ConfigSources& sources,
              local::LocalServers& servers) {
-  use_local(config, servers);
+  const auto config = with_local(read, servers);
   const auto applied =
       migrate_now(config, Deadline::after(std::chrono::seconds(120)),
                   [&](std::string_view name) { *context.err << "applying migration " << name << '\n'; });
@@ -96,8 +97,8 @@ int serve_on(const Context& context, app::Config& config, const app::ConfigSourc
   print_welcome(context, config, (*service)->url());
   *context.out << "ready " << (*service)->url() << std::endl;
   wait_for_end([&] {
-    reload_service(**service, config, sources);
-    use_local(config, servers);
+    reload_service(**service, read, sources,
+                   [&](app::Config fresh) { return with_local(std::move(fresh), servers); });
   });
   *context.err << "stopping: requests, then the journal, then Pgpool-II and PostgreSQL\n";
   return stop_service(context, **service, config.runtime.stop_timeout);

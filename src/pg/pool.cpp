@@ -124,7 +124,7 @@ struct Pool::Impl {
   Task<> upkeep();
 
   Executor executor;
-  const PoolOptions options;
+  PoolOptions options;  // only the password ever changes
   const Clock& clock;
   PoolCore core;
   aio::Gate gate;
@@ -452,6 +452,11 @@ PoolStatus Pool::status() const {
   status.paused = core.paused();
   status.last_open_error = core.last_open_error();
   return status;
+}
+
+void Pool::set_password(Secret password) {
+  if (impl_->options.direct) impl_->options.direct->password = password;
+  impl_->options.connect.password = std::move(password);
 }
 
 const PoolOptions& Pool::options() const {

@@ -116,6 +116,9 @@ class Pool {
   // again.
   Task<Result<void>> close(Deadline deadline);
 
+  // For sessions opened from now on, cancels' too. Those that are open stay: PostgreSQL asks for a password once.
+  void set_password(Secret password);
+
   PoolStatus status() const;
   const PoolOptions& options() const;
   // Called with the seconds waited for each acquire that succeeded; for metrics. May be empty.

@@ -211,7 +211,7 @@ Task<Result<int>> migrate(pg::Connection& connection, std::span<const Migration>
   if (connection.route() != pg::Route::direct) {
     co_return fail(Code::unsupported,
                    "migrations need a direct connection to PostgreSQL: their lock belongs to a "
-                   "session, which Pgpool-II does not promise; set [database_direct]");
+                   "session, which Pgpool-II does not promise; set [database.direct]");
   }
   CITADEL_CO_TRY(co_await connection.execute(take_lock, pg::Params(lock_key), deadline));
   auto result = co_await migrate_locked(connection, migrations, deadline, progress);

@@ -19,6 +19,7 @@ std::string one_line(std::string_view text) {
   std::string line(text);
   while (!line.empty() && line.back() == '\n') line.pop_back();
   std::ranges::replace(line, '\n', ' ');
+  std::erase(line, '\t');
   return line;
 }
 

@@ -1,0 +1,83 @@
+// What every bench shares: private servers in a folder of their own, the report, and running the yardsticks.
+//
+// A bench is one function that measures ours and its yardstick in the same run, and gives its metrics.
+#pragma once
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/config.hpp"
+#include "base/error.hpp"
+#include "cli/context.hpp"
+#include "local/local.hpp"
+#include "pg/connection.hpp"
+
+namespace citadel::cli {
+
+enum class GoalKind : std::uint8_t { ratio_at_least, ratio_at_most, ours_at_least, ours_below };
+
+struct Metric {
+  std::string name;
+  std::string unit;
+  double ours = 0;
+  std::optional<double> yardstick;  // nullopt: the goal is absolute
+  std::string yardstick_name;
+  GoalKind goal = GoalKind::ratio_at_least;
+  double limit = 0;
+
+  std::optional<double> ratio() const;
+  std::string goal_text() const;  // "ratio >= 1.2"
+  bool met() const;
+};
+using Metrics = std::vector<Metric>;
+
+struct BenchOptions {
+  std::chrono::seconds seconds{5};  // of each measurement
+};
+
+// A folder under the system's temporary one, removed with this object.
+class TemporaryFolder {
+ public:
+  static Result<std::unique_ptr<TemporaryFolder>> make();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+// Private servers on free ports, stopped and removed with this object.
+struct BenchServers {
+  std::unique_ptr<TemporaryFolder> folder;  // goes last
+  std::unique_ptr<local::LocalServers> servers;
+  static Result<BenchServers> start(const Context& context);
+
+  pg::ConnectOptions pooled() const;          // citadel_app through Pgpool-II
+  pg::ConnectOptions direct() const;          // citadel_app past it
+  pg::ConnectOptions superuser() const;       // past it
+  std::string conninfo(bool through_pgpool, std::string_view role) const;  // for pgbench and psql
+  // The daemon's configuration on these servers, its data in the folder.
+  Result<app::Config> config() const;
+};
+
+Result<std::uint16_t> free_port();
+
+// A PostgreSQL client program: beside the server's, else on PATH. not_found names `package`.
+Result<std::filesystem::path> find_client(std::string_view name, std::string_view package);
+// Its output. The program ends by the deadline.
+Result<std::string> run_program(std::vector<std::string> arguments, std::chrono::seconds within);
+
+double median(std::vector<double> values);
+double percentile(std::vector<double>& values, double share);  // sorts them
+
+Result<Metrics> bench_sql(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_pool(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_journal(const Context& context, const BenchOptions& options);
+
+}  // namespace citadel::cli
