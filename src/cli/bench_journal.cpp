@@ -48,7 +48,8 @@ Result<Metric> lone_producer(const std::filesystem::path& folder, std::chrono::s
   asio::io_context context{1};
   std::vector<double> ours, theirs;
   const auto end = Monotonic::now() + seconds;
-  for (std::size_t at = 0; Monotonic::now() < end; at = (at + bytes.size()) % (yardstick_bytes - bytes.size())) {
+  for (std::size_t at = 0; Monotonic::now() < end;
+       at = (at + bytes.size()) % (yardstick_bytes - bytes.size())) {
     auto began = Monotonic::now();
     if (::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)) < 0 ||
         ::fdatasync(file.get()) != 0)
@@ -61,8 +62,13 @@ Result<Metric> lone_producer(const std::filesystem::path& folder, std::chrono::s
     CITADEL_TRY(aio::run(context, journal->append(std::move(records), Deadline::after(10s))));
     ours.push_back(us_since(began));
   }
-  return Metric{"lone_append_median", "us", median(std::move(ours)), median(std::move(theirs)),
-                "one write and fdatasync of the same bytes", GoalKind::ratio_at_most, 2};
+  return Metric{"lone_append_median",
+                "us",
+                median(std::move(ours)),
+                median(std::move(theirs)),
+                "one write and fdatasync of the same bytes",
+                GoalKind::ratio_at_most,
+                2};
 }
 
 }  // namespace

@@ -159,9 +159,10 @@ Result<std::filesystem::path> find_client(std::string_view name, std::string_vie
     const auto path = folder / name;
     if (::access(path.c_str(), X_OK) == 0) return path;
   }
-  return fail(Code::not_found,
-              fmt::format("{} is not installed, and this bench measures against it; install Debian's package {}",
-                          name, package));
+  return fail(
+      Code::not_found,
+      fmt::format("{} is not installed, and this bench measures against it; install Debian's package {}",
+                  name, package));
 }
 
 Result<std::string> run_program(std::vector<std::string> arguments, std::chrono::seconds within) {

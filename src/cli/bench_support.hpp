@@ -58,9 +58,9 @@ struct BenchServers {
   std::unique_ptr<local::LocalServers> servers;
   static Result<BenchServers> start(const Context& context);
 
-  pg::ConnectOptions pooled() const;          // citadel_app through Pgpool-II
-  pg::ConnectOptions direct() const;          // citadel_app past it
-  pg::ConnectOptions superuser() const;       // past it
+  pg::ConnectOptions pooled() const;                                       // citadel_app through Pgpool-II
+  pg::ConnectOptions direct() const;                                       // citadel_app past it
+  pg::ConnectOptions superuser() const;                                    // past it
   std::string conninfo(bool through_pgpool, std::string_view role) const;  // for pgbench and psql
   // The daemon's configuration on these servers, its data in the folder.
   Result<app::Config> config() const;

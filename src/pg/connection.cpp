@@ -89,8 +89,8 @@ bool Connection::Impl::evict_if_gone(const Error& error, const Statement& statem
   const bool stale = is_state(error, "0A000") && error.retry == Retry::fresh_snapshot;
   if (!gone && !stale) return false;
   // One DEALLOCATE ALL takes them all, but each is found out by itself: a single one may be gone as well.
+  if (prepared.find(statement.sql, types) != nullptr) ++reprepared_total;
   prepared.erase(statement.sql, types);
-  ++reprepared_total;
   return true;
 }
 

@@ -62,6 +62,11 @@ struct Statement {
 // primary while Pgpool-II's allow_sql_comments is off; the statement is prepared under that text.
 enum class Routing : std::uint8_t { any, primary };
 
+// How the calls of a pipeline stand to each other outside BEGIN. `each`: every call commits by itself. `once`: all are
+// one implicit transaction, which costs less than half; only for calls that merely read, because those behind a failed
+// one run again, and those before it are rolled back.
+enum class PipelineSync : std::uint8_t { each, once };
+
 enum class SessionState : std::uint8_t {
   idle,      // outside a transaction, nothing under way
   in_block,  // inside BEGIN
@@ -102,9 +107,10 @@ class Connection {
     const Statement* statement;
     Params params;
   };
-  // All calls in one round trip, each with its own Sync, so that each has its own outcome (Route::direct). On
-  // Route::pgpool they go one after another. The outer Result fails only where the session does.
-  Task<Result<std::vector<Result<Rows>>>> pipeline(std::span<const Call> calls, Deadline deadline);
+  // All calls in one round trip (Route::direct), each with its own outcome. On Route::pgpool they go one after
+  // another. The outer Result fails only where the session does. At most 10,000 calls (CHECK).
+  Task<Result<std::vector<Result<Rows>>>> pipeline(std::span<const Call> calls, Deadline deadline,
+                                                   PipelineSync sync = PipelineSync::each);
 
   // Rows one at a time in constant memory. Where on_row returns an error the rest is cancelled and drained,
   // and that error returned. Rows that came before an error are partial: nothing was promised until this

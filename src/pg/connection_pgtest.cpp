@@ -212,8 +212,9 @@ TEST_P(ConnectionRoute, PipelinedCallsHaveTheirOwnOutcomes) {
     constexpr Statement divide{"divide", "SELECT 100 / $1::int8"};
     std::vector<Connection::Call> calls;
     for (std::int64_t i = -5; i <= 5; ++i) calls.push_back({&divide, Params(i)});
-    for (int round = 0; round < 2; ++round) {
-      auto outcomes = co_await db->pipeline(calls, soon());
+    for (const PipelineSync sync :
+         {PipelineSync::each, PipelineSync::each, PipelineSync::once, PipelineSync::once}) {
+      auto outcomes = co_await db->pipeline(calls, soon(), sync);
       CO_ASSERT_OK(outcomes);
       EXPECT_EQ(outcomes->size(), calls.size());
       for (std::size_t i = 0; i < calls.size(); ++i) {
@@ -229,6 +230,42 @@ TEST_P(ConnectionRoute, PipelinedCallsHaveTheirOwnOutcomes) {
     }
     CO_ASSERT_OK(co_await db->pipeline({}, soon()));
     CO_ASSERT_OK(co_await db->validate(soon()));
+  });
+}
+
+TEST_P(ConnectionRoute, APipelinePreparesEachStatementOnce) {
+  run([this]() -> Task<> {
+    auto db = co_await connect();
+    constexpr Statement wrong{"wrong", "SELECT nothing FROM nowhere"};
+    std::vector<Connection::Call> calls(5, {&select_number, Params(std::int64_t{1})});
+    calls.insert(calls.begin() + 2, {&wrong, Params()});
+    for (const PipelineSync sync : {PipelineSync::each, PipelineSync::once}) {
+      auto outcomes = co_await db->pipeline(calls, soon(), sync);
+      CO_ASSERT_OK(outcomes);
+      for (std::size_t i = 0; i < calls.size(); ++i) EXPECT_EQ((*outcomes)[i].has_value(), i != 2);
+    }
+    auto there = co_await db->execute_simple("SELECT count(*) FROM pg_prepared_statements", soon());
+    CO_ASSERT_OK(there);
+    EXPECT_EQ((*there)[0].get<std::int32_t>(0), 1);
+  });
+}
+
+TEST_P(ConnectionRoute, APipelineInATransactionFailsWithIt) {
+  run([this]() -> Task<> {
+    auto db = co_await connect();
+    constexpr Statement divide{"divide", "SELECT 100 / $1::int8"};
+    std::vector<Connection::Call> calls;
+    for (const std::int64_t i : {1, 0, 2}) calls.push_back({&divide, Params(i)});
+    for (const PipelineSync sync : {PipelineSync::each, PipelineSync::once}) {
+      CO_ASSERT_OK(co_await db->execute_simple("BEGIN", soon()));
+      auto outcomes = co_await db->pipeline(calls, soon(), sync);
+      CO_ASSERT_OK(outcomes);
+      CO_ASSERT_OK((*outcomes)[0]);
+      EXPECT_CODE((*outcomes)[1], Code::invalid_argument);
+      EXPECT_FALSE((*outcomes)[2]);
+      EXPECT_EQ(db->state(), SessionState::failed);
+      CO_ASSERT_OK(co_await db->execute_simple("ROLLBACK", soon()));
+    }
   });
 }
 
@@ -287,12 +324,17 @@ TEST_F(ConnectionTest, DeallocatedStatementsArePreparedAgainUnseen) {
     CO_ASSERT_OK(co_await db->execute_simple("DEALLOCATE ALL", soon()));
     const Connection::Call calls[] = {{&select_number, Params(std::int64_t{4})},
                                       {&select_number, Params(std::int64_t{5})}};
-    auto outcomes = co_await db->pipeline(calls, soon());
-    CO_ASSERT_OK(outcomes);
-    CO_ASSERT_OK((*outcomes)[0]);
-    CO_ASSERT_OK((*outcomes)[1]);
+    for (const PipelineSync sync : {PipelineSync::each, PipelineSync::once}) {
+      auto outcomes = co_await db->pipeline(calls, soon(), sync);
+      CO_ASSERT_OK(outcomes);
+      CO_ASSERT_OK((*outcomes)[0]);
+      CO_ASSERT_OK((*outcomes)[1]);
+      EXPECT_EQ((*(*outcomes)[1])[0].get<std::int64_t>(0), 5);
+      CO_ASSERT_OK(co_await db->execute_simple("DEALLOCATE ALL", soon()));
+    }
+    EXPECT_EQ(db->reprepared_total(), 4u);
     // Inside a transaction the failure has spoilt it, so all of it must run again.
-    CO_ASSERT_OK(co_await db->execute_simple("DEALLOCATE ALL; BEGIN", soon()));
+    CO_ASSERT_OK(co_await db->execute_simple("BEGIN", soon()));
     auto inside = co_await db->execute(select_number, Params(std::int64_t{6}), soon());
     EXPECT_FALSE(inside);
     EXPECT_EQ(inside.error().retry, Retry::fresh_snapshot);

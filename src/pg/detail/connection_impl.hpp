@@ -29,8 +29,9 @@ struct Connection::Impl {
   Task<Result<void>> evict_surplus(Deadline deadline);
 
   Task<Result<Rows>> simple(std::string_view sql, Deadline deadline);
-  Task<Result<std::vector<Result<Rows>>>> pipeline_direct(Connection& self, std::span<const Call> calls,
-                                                          Deadline deadline);
+  // One round trip of the calls that are `due`; afterwards those that must run again are.
+  Task<Result<void>> pipeline_pass(std::span<const Call> calls, std::vector<std::size_t>& due,
+                                   std::vector<Result<Rows>>& outcomes, PipelineSync sync, Deadline deadline);
   // Cancels what runs and reads to the end. Afterwards no cancel of ours is on its way, or the session is
   // lost.
   Task<Result<void>> cancel_and_drain(Deadline deadline, Connection* cancel_with);
