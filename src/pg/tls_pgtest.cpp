@@ -74,7 +74,7 @@ class Tls : public PgTest {
   Task<> wait_for_tls() {
     for (const Deadline limit = soon(); !limit.expired();) {
       if (co_await attempt(options(TlsMode::require, "localhost"))) co_return;
-      co_await aio::sleep_for(10ms);
+      co_await aio::sleep_for(10ms);  // sleep: the server tells nobody when it has read its files again
     }
     ADD_FAILURE() << "the server never offered TLS";
   }

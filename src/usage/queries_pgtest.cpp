@@ -1,5 +1,5 @@
 #include "aio/gate.hpp"
-#include "usage/usage_pgtesting.hpp"
+#include "usage/usage_testing.hpp"
 
 namespace citadel::usage {
 namespace {

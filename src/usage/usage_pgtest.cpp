@@ -1,7 +1,7 @@
 #include "aio/gate.hpp"
 #include "drain/drain.hpp"
 #include "support/temp_folder.hpp"
-#include "usage/usage_pgtesting.hpp"
+#include "usage/usage_testing.hpp"
 
 namespace citadel::usage {
 namespace {
