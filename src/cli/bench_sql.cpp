@@ -94,7 +94,7 @@ Task<> call_pipelined(pg::Connection& connection, Round& round) {
     for (std::size_t i = 0; i < pipeline_depth; ++i)
       calls.push_back({&select_one, pg::Params(static_cast<std::int32_t>(round.key()))});
     const auto began = Monotonic::now();
-    const auto answers = co_await connection.pipeline(calls, Deadline::after(10s));
+    const auto answers = co_await connection.pipeline(calls, Deadline::after(10s), pg::PipelineSync::once);
     if (!answers) {
       round.error = answers.error();
     } else {
