@@ -121,7 +121,6 @@ Task<> Shard::watch() {
 }
 
 void Shard::begin_stop() {
-  stopping_ = true;
   for (auto next = sessions_.begin(); next != sessions_.end();) (*next++)->stop_when_idle();
 }
 
@@ -233,6 +232,7 @@ const ServerStats& Server::stats() const {
 Task<Result<void>> Server::stop(Deadline deadline) {
   auto state = state_;
   auto outcome = co_await aio::run_on(state->shards.front()->executor(), state->close_listener());
+  for (auto& shard : state->shards) shard->announce_stop();
   for (auto& shard : state->shards) {
     CITADEL_CO_TRY(co_await aio::run_on(shard->executor(), State::begin_stop(shard)));
   }

@@ -3,6 +3,7 @@
 // A session is a loop over RequestParser's steps. It never sets a timer per operation: it writes down when it
 // is due, and its shard's watchdog looks at all sessions a few times a second.
 #pragma once
+#include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <list>
@@ -35,6 +36,8 @@ class Shard : public std::enable_shared_from_this<Shard> {
   const Executor& executor() const { return executor_; }
   void start();
   void adopt(asio::ip::tcp::socket socket);
+  // From any thread: no new session, and no answer that keeps its connection alive.
+  void announce_stop() { stopping_ = true; }
   // Idle connections close now, the others after the answer under way.
   void begin_stop();
   // Waits for them; what is left at the deadline is cut off, and that is deadline_exceeded.
@@ -52,7 +55,9 @@ class Shard : public std::enable_shared_from_this<Shard> {
   std::list<Session*> sessions_;
   SeededRandom random_;
   std::string date_;
-  bool stopping_ = false;
+  // Set for all shards before the first idle connection is closed, so that no answer after that promises to
+  // keep its connection alive.
+  std::atomic<bool> stopping_ = false;
 };
 
 class Session {
