@@ -178,6 +178,8 @@ Task<Result<bool>> Database::Impl::resolve(Deadline deadline, const Uuid& marker
 namespace {
 // Whether the whole closure may run again: nothing of this attempt was committed.
 bool may_run_again(const Error& error) {
+  // A prepared statement that is gone inside BEGIN, for example, has another code but says the same.
+  if (error.retry == Retry::fresh_snapshot) return true;
   switch (error.code) {
     case Code::serialization_failure:
     case Code::deadlock:
