@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/check.hpp"
+#include "http/text.hpp"
 
 namespace citadel::http {
 
@@ -16,10 +17,12 @@ using beast::error_code;
 
 namespace {
 
+// A body's Content-Length is a promise; more memory than this waits for the bytes themselves.
+constexpr std::uint64_t body_bytes_reserved_max = 1024 * 1024;
+
 // What Beast's callbacks found, for one request.
 struct Found {
   Request* request = nullptr;
-  bool in_body = false;  // fields are a trailer then, and dropped
   std::size_t content_lengths = 0;
   std::size_t hosts = 0;
   bool expects_continue = false;
@@ -60,7 +63,6 @@ class Reader final : public beast::http::basic_parser<true> {
 
   void on_field_impl(beast::http::field field, beast::string_view name, beast::string_view value,
                      error_code& ec) override {
-    if (found_.in_body) return;
     auto& headers = found_.request->headers;
     if (headers.size() == limits_.header_count_max) {
       return refuse(431, "too_many_headers", "there are too many header fields", ec);
@@ -95,15 +97,12 @@ class Reader final : public beast::http::basic_parser<true> {
 
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
 
-  std::size_t on_body_impl(beast::string_view body, error_code&) override {
-    found_.request->body.append(body);
-    return body.size();
-  }
+  // The body never comes here: see RequestParser::parse_body.
+  std::size_t on_body_impl(beast::string_view body, error_code&) override { return body.size(); }
 
   void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
 
   std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code&) override {
-    found_.request->body.append(body);
     return body.size();
   }
 
@@ -112,20 +111,6 @@ class Reader final : public beast::http::basic_parser<true> {
   Found& found_;
   const Limits& limits_;
 };
-
-constexpr std::size_t chunked_end_bytes = 5;
-
-bool has_bare_newline(std::string_view text) {
-  for (auto at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1)) {
-    if (at == 0 || text[at - 1] != '\r') return true;
-  }
-  return false;
-}
-
-bool is_token_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         (c != '\0' && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
-}
 
 }  // namespace
 
@@ -136,7 +121,7 @@ class RequestParser::Beast {
     found = {};
     reader.emplace(found, limits_);
     reader->header_limit(static_cast<std::uint32_t>(limits_.header_bytes_max + 1));
-    reader->body_limit(boost::none);  // the route's limit comes with limit_body()
+    reader->body_limit(boost::none);
   }
   Found found;
   std::optional<Reader> reader;
@@ -146,7 +131,7 @@ class RequestParser::Beast {
 };
 
 RequestParser::RequestParser(const Limits& limits)
-    : limits_(limits), beast_(std::make_unique<Beast>(limits)) {}
+    : limits_(limits), beast_(std::make_unique<Beast>(limits)), chunks_(limits.chunk_header_bytes_max) {}
 RequestParser::~RequestParser() = default;
 
 bool RequestParser::refuse(int status, std::string_view name, std::string detail) {
@@ -159,7 +144,7 @@ RequestParser::Step RequestParser::parse(std::string_view input, std::size_t& co
   consumed = 0;
   CITADEL_CHECK(!refused_, "a parser that refused is not fed again");
   if (head_bytes_ == 0) return parse_head(input, consumed, request);
-  return parse_body(input, consumed);
+  return parse_body(input, consumed, request.body);
 }
 
 RequestParser::Step RequestParser::parse_head(std::string_view input, std::size_t& consumed,
@@ -182,9 +167,10 @@ RequestParser::Step RequestParser::parse_head(std::string_view input, std::size_
   } else if (ec || !reader->is_header_done()) {
     refuse(400, "malformed", fmt::format("the head of the request is malformed: {}", ec.message()));
   }
-  found.in_body = true;
-  reader->eager(true);
-  return refused_ ? Step::refused : Step::head;
+  if (refused_) return Step::refused;
+  chunked_ = reader->chunked();
+  body_bytes_left_ = reader->content_length().value_or(0);
+  return Step::head;
 }
 
 // Goes on where the last call stopped, so a head that arrives byte by byte is read once.
@@ -255,49 +241,39 @@ bool RequestParser::accept_target(std::string_view method, std::string_view targ
 }
 
 bool RequestParser::limit_body(std::size_t size_bytes_max) {
-  const auto length = beast_->reader->content_length();
-  if (length && *length > size_bytes_max) {
+  if (body_bytes_left_ > size_bytes_max) {
     return refuse(413, "body_too_large", fmt::format("the body is over {} bytes", size_bytes_max));
   }
-  beast_->reader->body_limit(size_bytes_max);
-  if (length) beast_->found.request->body.reserve(std::min<std::size_t>(*length, 1024 * 1024));
+  chunks_.limit_body(size_bytes_max);
   return true;
 }
 
-RequestParser::Step RequestParser::parse_body(std::string_view input, std::size_t& consumed) {
-  auto& reader = *beast_->reader;
-  if (reader.is_done()) return Step::complete;
-  // A chunked body is at least "0\r\n\r\n", and whatever precedes its end is followed by that much.
-  // Beast 1.81 asserts that it never sees less once it knows the last chunk; a client that sends byte by byte
-  // would abort the daemon.
-  if (input.size() < (reader.chunked() ? chunked_end_bytes : 1)) return Step::need_more;
-  error_code ec;
-  consumed = reader.put(boost::asio::buffer(input.data(), input.size()), ec);
-  if (ec == beast::http::error::body_limit) {
-    refuse(413, "body_too_large", "the body is larger than this route takes");
-    return Step::refused;
+RequestParser::Step RequestParser::parse_body(std::string_view input, std::size_t& consumed,
+                                              std::string& body) {
+  if (!chunked_) {
+    consumed = std::min<std::uint64_t>(body_bytes_left_, input.size());
+    if (body.empty()) body.reserve(std::min<std::uint64_t>(body_bytes_left_, body_bytes_reserved_max));
+    body.append(input.substr(0, consumed));
+    body_bytes_left_ -= consumed;
+    return body_bytes_left_ == 0 ? Step::complete : Step::need_more;
   }
-  if (ec && ec != beast::http::error::need_more) {
-    refuse(400, "malformed", fmt::format("the body is malformed: {}", ec.message()));
-    return Step::refused;
+  switch (chunks_.decode(input, consumed, body)) {
+    case ChunkedDecoder::Step::need_more:
+      return Step::need_more;
+    case ChunkedDecoder::Step::complete:
+      return Step::complete;
+    case ChunkedDecoder::Step::too_large:
+      refuse(413, "body_too_large", "the body is larger than this route takes");
+      return Step::refused;
+    case ChunkedDecoder::Step::malformed:
+      break;
   }
-  if (reader.is_done()) return Step::complete;
-  // What Beast leaves is the beginning of a chunk's header or of the trailer. It would wait there for a CR
-  // for ever.
-  input.remove_prefix(consumed);
-  if (has_bare_newline(input)) {
-    refuse(400, "malformed", "a line of the chunked body does not end in CRLF");
-    return Step::refused;
-  }
-  if (input.size() > limits_.chunk_header_bytes_max) {
-    refuse(400, "malformed", fmt::format("a chunk header is over {} bytes", limits_.chunk_header_bytes_max));
-    return Step::refused;
-  }
-  return Step::need_more;
+  refuse(400, "malformed", fmt::format("the body is malformed: {}", chunks_.detail()));
+  return Step::refused;
 }
 
 bool RequestParser::has_body() const {
-  return !beast_->reader->is_done();
+  return chunked_ || body_bytes_left_ > 0;
 }
 bool RequestParser::keep_alive() const {
   return beast_->reader->keep_alive();
@@ -311,7 +287,9 @@ bool RequestParser::in_head() const {
 
 void RequestParser::reset() {
   scanned_ = line_begin_ = head_bytes_ = 0;
-  blank_skipped_ = refused_ = false;
+  blank_skipped_ = refused_ = chunked_ = false;
+  body_bytes_left_ = 0;
+  chunks_ = ChunkedDecoder(limits_.chunk_header_bytes_max);
   beast_->reset();
 }
 

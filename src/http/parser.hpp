@@ -1,7 +1,8 @@
 // RequestParser: from bytes to a Request, one after the other on a connection. Pure: the session feeds it,
-// tests and the fuzzer too. Beast reads fields and framing; in front of it stands a scan that refuses what
-// Beast lets pass or waits for (bare LF, obs-fold, lists in Content-Length, codings under Transfer-Encoding,
-// other versions).
+// tests and the fuzzer too. Beast reads the fields; in front of it stands a scan that refuses what Beast lets
+// pass or waits for (bare LF, obs-fold, lists in Content-Length, codings under Transfer-Encoding, other
+// versions). The body is ours: what Beast 1.81 says of a chunked one depends on how the bytes were cut, and
+// it aborts on some cuts.
 //
 //   for (;;) {
 //     switch (parser.parse(unread, consumed, request)) {   // then drop `consumed` bytes from the front of
@@ -17,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "http/chunked.hpp"
 #include "http/limits.hpp"
 #include "http/message.hpp"
 
@@ -59,15 +61,18 @@ class RequestParser {
   bool accept_request_line(std::string_view line);
   bool accept_target(std::string_view method, std::string_view target);
   Step parse_head(std::string_view input, std::size_t& consumed, Request& request);
-  Step parse_body(std::string_view input, std::size_t& consumed);
+  Step parse_body(std::string_view input, std::size_t& consumed, std::string& body);
   bool refuse(int status, std::string_view name, std::string detail);
 
   const Limits& limits_;
   std::unique_ptr<Beast> beast_;
+  ChunkedDecoder chunks_;
   Refusal refusal_;
-  std::size_t scanned_ = 0;     // bytes of the head that hold no further line end
-  std::size_t line_begin_ = 0;  // where the line that is being scanned begins
-  std::size_t head_bytes_ = 0;  // 0 until the blank line was found
+  std::size_t scanned_ = 0;            // bytes of the head that hold no further line end
+  std::size_t line_begin_ = 0;         // where the line that is being scanned begins
+  std::size_t head_bytes_ = 0;         // 0 until the blank line was found
+  std::uint64_t body_bytes_left_ = 0;  // of Content-Length
+  bool chunked_ = false;
   bool blank_skipped_ = false;  // RFC 9112 §2.2: one empty line before a request is tolerated
   bool refused_ = false;
 };

@@ -133,6 +133,22 @@ TEST(RequestParser, Corpus) {
       {"chunk size of 2^64-1", chunked("ffffffffffffffff\r\nabc\r\n0\r\n\r\n"), "refused 413"},
       {"chunk longer than its size", chunked("3\r\nabcd\r\n0\r\n\r\n"), "refused 400"},
       {"chunk with bare LF", chunked("3\nabc\n0\n\n"), "refused 400"},
+      {"chunk size with a sign", chunked("+3\r\nabc\r\n0\r\n\r\n"), "refused 400"},
+      {"chunk size with 0x", chunked("0x3\r\nabc\r\n0\r\n\r\n"), "refused 400"},
+      {"chunk size, then text", chunked("3 x\r\nabc\r\n0\r\n\r\n"), "refused 400"},
+      {"chunk size, then CR alone", chunked("3\rabc\r\n0\r\n\r\n"), "refused 400"},
+      {"chunk ends in LF", chunked("3\r\nabc\n0\r\n\r\n"), "refused 400"},
+      {"chunk ends in CR alone", chunked("3\r\nabc\r0\r\n\r\n"), "refused 400"},
+      {"chunk size in capitals", chunked("A\r\n0123456789\r\n0\r\n\r\n"), "complete"},
+      {"chunk extension after a space", chunked("3 ;x\r\nabc\r\n0;y=\"z\"\r\n\r\n"), "complete"},
+      {"chunk extension with NUL", chunked("3;" + nul + "\r\nabc\r\n0\r\n\r\n"), "refused 400"},
+      {"chunk extension with bare LF", chunked("3;x\nabc\r\n0\r\n\r\n"), "refused 400"},
+      {"last chunk without the last line", chunked("3\r\nabc\r\n0\r\n"), "need_more"},
+      {"trailer without a colon", chunked("0\r\nX\r\n\r\n"), "refused 400"},
+      {"trailer folded", chunked("0\r\nX: y\r\n z\r\n\r\n"), "refused 400"},
+      {"trailer with bare LF", chunked("0\r\nX: y\n\r\n"), "refused 400"},
+      {"trailer with NUL", chunked("0\r\nX: " + nul + "\r\n\r\n"), "refused 400"},
+      {"end with CR alone", chunked("0\r\n\rx"), "refused 400"},
       {"Expect unknown", get("Expect: tea\r\n"), "refused 417"},
       {"method that is no token", "G(T / HTTP/1.1\r\nHost: h\r\n\r\n", "refused 400"},
   };
@@ -194,6 +210,8 @@ TEST(RequestParser, EachLimitIsExact) {
             "refused 413");
   EXPECT_EQ(outcome_of(chunked("5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"), 10, limits), "complete");
   EXPECT_EQ(outcome_of(chunked("5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n"), 10, limits), "refused 413");
+  EXPECT_EQ(outcome_of(chunked("0;" + std::string(28, 'a') + "\r\n\r\n"), 10, limits), "complete");
+  EXPECT_EQ(outcome_of(chunked("0;" + std::string(29, 'a') + "\r\n\r\n"), 10, limits), "refused 400");
   EXPECT_EQ(outcome_of(chunked("1;" + std::string(100, 'a')), 10, limits), "refused 400");
   EXPECT_EQ(outcome_of(chunked("0\r\nX: " + std::string(100, 'a')), 10, limits), "refused 400");
 }

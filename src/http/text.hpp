@@ -11,6 +11,12 @@
 
 namespace citadel::http {
 
+// 0 to 15, or -1 where it is no hexadecimal digit.
+int hex_digit(char c);
+
+// RFC 9110 §5.6.2.
+bool is_token_char(char c);
+
 // RFC 3629: no overlong forms, no surrogates.
 bool is_utf8(std::string_view text);
 
