@@ -28,7 +28,9 @@ struct Bench {
 constexpr auto benches = std::to_array<Bench>({
     {"sql", bench_sql},
     {"pool", bench_pool},
+    {"http", bench_http},
     {"journal", bench_journal},
+    {"drain", bench_drain},
 });
 
 std::string processor() {

@@ -232,7 +232,7 @@ struct Series {
 }  // namespace
 
 Result<Metrics> bench_sql(const Context& context, const BenchOptions& options) {
-  CITADEL_ASSIGN(const auto program, find_client("pgbench", "postgresql-15"));
+  CITADEL_ASSIGN(const auto program, find_client("pgbench", "postgresql"));
   CITADEL_ASSIGN(const auto servers, BenchServers::start(context));
   *context.err << "filling pgbench's tables\n";
   CITADEL_TRY(fill(servers, program));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 
 #include "base/file.hpp"
@@ -16,6 +17,7 @@
 namespace citadel::cli {
 namespace {
 
+constexpr auto load_ends_within = std::chrono::seconds(10);
 constexpr auto servers_start_within = std::chrono::seconds(120);
 
 pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role, const Secret& password,
@@ -168,6 +170,38 @@ Result<std::filesystem::path> find_client(std::string_view name, std::string_vie
 Result<std::string> run_program(std::vector<std::string> arguments, std::chrono::seconds within) {
   return local::run({.arguments = std::move(arguments), .folder = "/"}, local::Account{}, "",
                     Deadline::after(within));
+}
+
+Result<LoadResult> run_load(const Load& load, const std::filesystem::path& folder) {
+  CITADEL_ASSIGN(const auto program, find_client("wrk", "wrk"));
+  const auto script = folder / "load.lua";
+  CITADEL_TRY(write_file_durably(
+      script,
+      fmt::format("wrk.method = [==[{}]==]\nwrk.path = [==[{}]==]\nwrk.body = [==[{}]==]\n"
+                  "wrk.headers['Authorization'] = [==[Bearer {}]==]\n"
+                  "wrk.headers['Content-Type'] = 'application/x-ndjson'\n"
+                  "done = function(summary, latency)\n"
+                  "  local e = summary.errors\n"
+                  "  io.write(string.format('result %d %d %d %d\\n', summary.requests, summary.duration,\n"
+                  "    e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(99)))\n"
+                  "end\n",
+                  load.method, load.target, load.body, load.key),
+      0600));
+  CITADEL_ASSIGN(const auto output,
+                 run_program({program.string(), "-t1", fmt::format("-c{}", load.connections),
+                              fmt::format("-d{}s", load.seconds.count()), "-s", script.string(),
+                              fmt::format("http://127.0.0.1:{}", load.port)},
+                             load.seconds + load_ends_within));
+  unsigned long long requests = 0, duration_us = 0, errors = 0, p99_us = 0;
+  const auto at = output.find("result ");
+  if (at == std::string::npos || std::sscanf(output.c_str() + at, "result %llu %llu %llu %llu", &requests,
+                                             &duration_us, &errors, &p99_us) != 4)
+    return fail(Code::internal, "wrk gave no result: " + output);
+  if (errors != 0 || requests == 0 || duration_us == 0)
+    return fail(Code::internal,
+                fmt::format("{} of {} requests failed under wrk: {}", errors, requests, output));
+  return LoadResult{static_cast<double>(requests), static_cast<double>(duration_us) / 1e6,
+                    static_cast<double>(p99_us) / 1e3};
 }
 
 double percentile(std::vector<double>& values, double share) {

@@ -73,11 +73,29 @@ Result<std::filesystem::path> find_client(std::string_view name, std::string_vie
 // Its output. The program ends by the deadline.
 Result<std::string> run_program(std::vector<std::string> arguments, std::chrono::seconds within);
 
+// What wrk, a load generator of its own process and thread, got from a server on loopback.
+struct LoadResult {
+  double requests = 0, seconds = 0;
+  double p99_ms = 0;
+};
+struct Load {
+  std::uint16_t port = 0;
+  std::string method = "GET", target = "/", body = {};
+  std::string key;  // sent as Authorization: Bearer
+  std::size_t connections = 64;
+  std::chrono::seconds seconds{5};
+};
+// `folder` takes wrk's script, which holds the key. An answer other than 2xx, or a broken connection, is an
+// error.
+Result<LoadResult> run_load(const Load& load, const std::filesystem::path& folder);
+
 double median(std::vector<double> values);
 double percentile(std::vector<double>& values, double share);  // sorts them
 
 Result<Metrics> bench_sql(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_pool(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_journal(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_http(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_drain(const Context& context, const BenchOptions& options);
 
 }  // namespace citadel::cli
