@@ -52,6 +52,27 @@ TEST(Gate, DrainNamesTheOneThatDoesNotEnd) {
   EXPECT_TRUE(run(context, gate.close(Deadline::after(10s))));
 }
 
+TEST(Gate, TwoMayWaitSideBySide) {
+  asio::io_context context;
+  Gate gate(context.get_executor());
+  bool noted = false;
+  gate.spawn("long", sleep_and_note(1h, noted));
+  Gate waiters(context.get_executor());
+  int ended = 0;
+  const auto wait = [](Gate& of, int& counter) -> Task<> {
+    EXPECT_TRUE(co_await of.drain(Deadline::after(10s)));
+    ++counter;
+  };
+  waiters.spawn("first", wait(gate, ended));
+  waiters.spawn("second", wait(gate, ended));
+  // Both are waiting: nothing is left to do, and neither wakes the other.
+  EXPECT_LT(context.poll(), 20u);
+  EXPECT_EQ(ended, 0);
+  EXPECT_TRUE(run(context, gate.close(Deadline::after(10s))));
+  EXPECT_TRUE(run(context, waiters.drain(Deadline::after(10s))));
+  EXPECT_EQ(ended, 2);
+}
+
 TEST(GateDeathTest, LiveCoroutinesAtDestructionAreABug) {
   EXPECT_DEATH(
       {
@@ -109,6 +130,37 @@ TEST(WithDeadline, AnExceptionPassesThrough) {
   asio::io_context context;
   EXPECT_THROW((void)run(context, with_deadline(throws(), Deadline::after(10s), "answer")),
                std::runtime_error);
+}
+
+TEST(WithDeadline, ACancelledCallerIsNotToldOfADeadline) {
+  asio::io_context context;
+  Gate gate(context.get_executor());
+  bool told = false;
+  gate.spawn("caller", [](bool& flag) -> Task<> {
+    (void)co_await with_deadline(answer_after(1h), Deadline::after(1h), "answer");
+    flag = true;
+  }(told));
+  context.poll();
+  EXPECT_TRUE(run(context, gate.close(Deadline::after(10s))));
+  EXPECT_FALSE(told);
+}
+
+// Reacts to its cancellation by an error of its own.
+Task<Result<int>> fails_when_cancelled(Code code) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, MonotonicTime::max());
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  co_return fail(code, "of its own");
+}
+
+TEST(WithDeadline, TheTasksOwnErrorIsKeptSaveThatItWasCancelled) {
+  asio::io_context context;
+  const auto code_of = [&](Code code) {
+    return run(context, with_deadline(fails_when_cancelled(code), Deadline::after(1ms), "answer"))
+        .error()
+        .code;
+  };
+  EXPECT_EQ(code_of(Code::commit_unknown), Code::commit_unknown);
+  EXPECT_EQ(code_of(Code::cancelled), Code::deadline_exceeded);
 }
 
 Task<std::thread::id> this_thread() {

@@ -19,17 +19,27 @@ struct Gate::State {
     asio::cancellation_signal cancel;
   };
 
-  explicit State(Executor e) : executor(e), all_ended(e) { all_ended.expires_at(MonotonicTime::max()); }
+  explicit State(Executor e) : executor(std::move(e)) {}
+
+  // Somebody in wait_empty(). A timer each: one for all would be set, and so cancelled, by each in turn.
+  struct Waiter {
+    explicit Waiter(State& s) : state(s), timer(s.executor) { state.waiters.push_back(this); }
+    ~Waiter() { state.waiters.remove(this); }
+    Waiter(const Waiter&) = delete;
+    State& state;
+    asio::steady_timer timer;  // cancelled when the last member ends
+  };
 
   Executor executor;
   std::list<Member> members;
-  asio::steady_timer all_ended;  // cancelled whenever the last member ends
+  std::list<Waiter*> waiters;
   bool closing = false;
 
   void ended(std::list<Member>::iterator member, std::exception_ptr exception) {
     if (exception) report(*member, exception);
     members.erase(member);
-    if (members.empty()) all_ended.cancel();
+    if (!members.empty()) return;
+    for (auto* waiter : waiters) waiter->timer.cancel();
   }
 
   static void report(const Member& member, std::exception_ptr exception) {
@@ -44,13 +54,14 @@ struct Gate::State {
   }
 
   static Task<Result<void>> wait_empty(std::shared_ptr<State> self, Deadline deadline) {
+    Waiter waiter(*self);
     while (!self->members.empty()) {
       if (deadline.expired()) {
         co_return fail(Code::deadline_exceeded,
                        fmt::format("coroutine '{}' has not ended", self->members.front().name));
       }
-      self->all_ended.expires_at(deadline.when());
-      co_await self->all_ended.async_wait(asio::as_tuple(asio::use_awaitable));
+      waiter.timer.expires_at(deadline.when());
+      co_await waiter.timer.async_wait(asio::as_tuple(asio::use_awaitable));
     }
     co_return Result<void>();
   }

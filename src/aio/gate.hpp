@@ -6,7 +6,8 @@
 //   ...
 //   CITADEL_CO_TRY(co_await gate.close(deadline));   // cancels what still runs, and waits for it
 //
-// All calls come from the Gate's executor (one thread). Destroying a Gate with live coroutines is a bug
+// All calls come from the Gate's executor (one thread). drain() and close() may wait side by side, but not in
+// a coroutine of the Gate's own, which would wait for itself. Destroying a Gate with live coroutines is a bug
 // (CHECK).
 #pragma once
 #include <memory>

@@ -12,7 +12,8 @@ namespace citadel::aio {
 
 class Runtime {
  public:
-  // Starts `thread_count` threads (1 to 64), named "citadel-io-N". Signals are blocked in them.
+  // Starts `thread_count` threads (1 to 64), named "citadel-io-N". Signals are blocked in them,
+  // save those that a fault of their own raises.
   explicit Runtime(std::size_t thread_count);
   // Stops the contexts without waiting for their coroutines, and joins the threads. Close every Gate first.
   ~Runtime();

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -41,7 +42,7 @@ class OneShot {
   }
 
   // The value, or nullopt at the deadline. A value that was set in time is returned even where the deadline
-  // has passed meanwhile.
+  // has passed meanwhile. A coroutine that is cancelled gets nullopt at once; its next await throws.
   Task<std::optional<T>> wait(Deadline deadline) {
     if (!value_) {
       timer_.expires_at(deadline.when());
@@ -63,7 +64,8 @@ class OneShot {
 };
 
 // Runs `task` until the deadline, then cancels it (terminal) and waits for its end, so `task` must react to
-// cancellation. For operations that do not take a deadline themselves.
+// cancellation. For operations that do not take a deadline themselves. Throws what `task` throws, and
+// operation_aborted where the caller is cancelled.
 template <class T>
 Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::string_view what) {
   const auto executor = co_await asio::this_coro::executor;
@@ -77,13 +79,17 @@ Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::stri
     if (exception) std::rethrow_exception(exception);
     co_return result;
   }
-  // The loser may still have won in the same moment: its result is worth more than a timeout.
-  if (!exception && result) co_return result;
+  // The loser may still have ended in the same moment: what it says, an error too, is worth more than a
+  // timeout.
+  if (!exception && (result || result.error().code != Code::cancelled)) co_return result;
+  if (timer_error)
+    throw boost::system::system_error(timer_error);  // not the deadline: the caller is cancelled
   co_return fail(Code::deadline_exceeded, std::string(what) + " did not end by the deadline");
 }
 
-// Runs `task` on another executor and comes back with its result to the caller's own. The other thread lets go of the
-// caller's executor a moment later, so the caller's io_context outlives that thread (declare it before the Runtime).
+// Runs `task` on another executor and comes back with its result to the caller's own. The other thread lets
+// go of the caller's executor a moment later, so the caller's io_context outlives that thread (declare it
+// before the Runtime).
 template <class T>
 Task<T> run_on(Executor executor, Task<T> task) {
   co_return co_await asio::co_spawn(std::move(executor), std::move(task), asio::use_awaitable);

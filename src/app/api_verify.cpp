@@ -4,6 +4,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "http/problem.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::app {
 namespace {
@@ -29,7 +30,7 @@ Task<Response> post_verify(Context context, std::shared_ptr<std::atomic<bool>> r
   auto& database = context->database;
   const auto checks = co_await aio::run_on(
       database.executor(), verify(database, context->journal, options, context->clock, request.deadline));
-  co_return Response::json(200, boost::json::serialize(to_json(checks)));
+  co_return Response::json(200, citadel::json::serialize(to_json(checks)));
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "app/service.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/use_future.hpp>
 #include <future>
 
@@ -49,6 +52,28 @@ SchemaState schema_of(const Result<pg::Rows>& rows) {
           fmt::format("the schema is at version {}, this binary needs {}: {}", found, wanted, advice)};
 }
 
+// How many descriptors this process may have. The soft limit, often 1024, is raised as far as they are wanted.
+std::size_t allow_descriptors(std::size_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  if (limit.rlim_cur < wanted) {
+    const rlimit raised{std::min<rlim_t>(wanted, limit.rlim_max), limit.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+// Connections may not take the descriptors that the journal and the sessions need.
+std::size_t connections_max(const Config& config) {
+  const auto descriptors = allow_descriptors(descriptors_wanted(config));
+  const auto fit = connections_that_fit(config, descriptors);
+  if (fit < static_cast<std::size_t>(config.http.connections_max)) {
+    log::warning("http", "fewer connections are taken than http.connections_max: raise the limit of open files",
+                 {{"connections", fit}, {"open_files", descriptors}, {"wanted", descriptors_wanted(config)}});
+  }
+  return fit;
+}
+
 }  // namespace
 
 struct Service::Impl {
@@ -92,7 +117,8 @@ struct Service::Impl {
     return asio::post(data_plane(), asio::use_future([&] { return f(); })).get();
   }
 
-  Result<void> start_parts(Deadline deadline);
+  Result<void> start_parts(Deadline deadline, const std::stop_token& stop);
+  void warm_up(Deadline deadline, const std::stop_token& stop);
   Result<void> start_server();
   void force_breaker();
   Snapshot snapshot();
@@ -156,7 +182,24 @@ Task<> Service::Impl::keep_up() {
   }
 }
 
-Result<void> Service::Impl::start_parts(Deadline deadline) {
+// Waits for the pool's first sessions, until the deadline or a stop.
+void Service::Impl::warm_up(Deadline deadline, const std::stop_token& stop) {
+  auto cancel = std::make_shared<asio::cancellation_signal>();
+  auto warm = asio::co_spawn(data_plane(), database->start(deadline),
+                             asio::bind_cancellation_slot(cancel->slot(), asio::use_future));
+  const std::stop_callback on_stop(stop, [&] {
+    asio::post(data_plane(), [cancel] { cancel->emit(asio::cancellation_type::terminal); });
+  });
+  try {
+    if (const auto done = warm.get(); !done && !stop.stop_requested()) {
+      log::warning("app", "starting without the database", {{"error", done.error()}});
+    }
+  } catch (const boost::system::system_error&) {
+    // Cancelled: the caller looks at `stop`.
+  }
+}
+
+Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token& stop) {
   CITADEL_ASSIGN(journal, journal::Journal::open(journal_options(config), clock));
   for (const auto& damage : journal->damage()) {
     log::error("journal", "damage was found and quarantined",
@@ -182,8 +225,8 @@ Result<void> Service::Impl::start_parts(Deadline deadline) {
     gate = std::make_unique<aio::Gate>(data_plane());
     return 0;
   });
-  const auto warm = wait(database->start(deadline.within(std::chrono::seconds(5))));
-  if (!warm) log::warning("app", "starting without the database", {{"error", warm.error()}});
+  warm_up(deadline.within(std::chrono::seconds(5)), stop);
+  if (stop.stop_requested()) return fail(Code::cancelled, "a stop was asked for");
   on_data_plane([&] {
     gate->spawn("schema", watch_schema());
     return 0;
@@ -211,6 +254,7 @@ Result<void> Service::Impl::start_server() {
                  },
                  outage});
   auto options = server_options(config);
+  options.connections_max = connections_max(config);
   options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
   std::vector<Executor> executors;
   for (std::size_t i = 0; i < runtime.size(); ++i) executors.push_back(runtime.executor(i));
@@ -252,10 +296,10 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
 Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Result<std::unique_ptr<Service>> Service::start(Config config, Secret admin_key, std::optional<Outage> outage,
-                                                Deadline deadline) {
+                                                Deadline deadline, std::stop_token stop) {
   std::unique_ptr<Service> service(
       new Service(std::make_unique<Impl>(std::move(config), std::move(admin_key), std::move(outage))));
-  CITADEL_TRY(service->impl_->start_parts(deadline));
+  CITADEL_TRY(service->impl_->start_parts(deadline, stop));
   return service;
 }
 

@@ -7,6 +7,7 @@
 // start(), stop() and reload() block and are called from one thread, which is not an I/O thread.
 #pragma once
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "app/config.hpp"
@@ -19,9 +20,9 @@ namespace citadel::app {
 class Service {
  public:
   // `admin_key` is what clients must show; `outage` lets `citadel verify` stop PostgreSQL, where it is ours to stop.
-  // The error says which part could not start.
+  // The error says which part could not start; `cancelled` where a stop was asked for before it was ready.
   static Result<std::unique_ptr<Service>> start(Config config, Secret admin_key, std::optional<Outage> outage,
-                                                Deadline deadline);
+                                                Deadline deadline, std::stop_token stop = {});
   ~Service();  // stops where stop() was not called, within 5 s
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -8,6 +8,10 @@
 namespace citadel::app {
 namespace {
 
+// For the journal's segments and cursor, event loops, the direct connection, logs: three times what was
+// counted.
+constexpr std::size_t descriptors_reserved = 64;
+
 std::chrono::milliseconds milliseconds(Duration duration) {
   return std::chrono::ceil<std::chrono::milliseconds>(duration);
 }
@@ -158,6 +162,16 @@ http::ServerOptions server_options(const Config& config) {
   out.limits.idle_time = config.http.idle_timeout;
   out.limits.body_time = config.http.request_timeout;
   return out;
+}
+
+std::size_t descriptors_wanted(const Config& config) {
+  return size(config.http.connections_max) + size(config.pool.size_max) + descriptors_reserved;
+}
+
+std::size_t connections_that_fit(const Config& config, std::size_t descriptors) {
+  const auto others = size(config.pool.size_max) + descriptors_reserved;
+  const auto left = descriptors > others ? descriptors - others : 1;
+  return std::min(size(config.http.connections_max), left);
 }
 
 std::size_t thread_count(const Config& config) {

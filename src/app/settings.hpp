@@ -19,6 +19,11 @@ store::Options database_options(const Config& config);
 journal::Options journal_options(const Config& config);
 drain::Options drain_options(const Config& config);
 http::ServerOptions server_options(const Config& config);
+// What the process needs of descriptors for all of it at once: connections, sessions, the journal's files and
+// its own.
+std::size_t descriptors_wanted(const Config& config);
+// http.connections_max, or as many as `descriptors` leave beside the sessions and the journal; at least 1.
+std::size_t connections_that_fit(const Config& config, std::size_t descriptors);
 
 // runtime.threads, or one for each core, at most 8.
 std::size_t thread_count(const Config& config);

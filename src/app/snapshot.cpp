@@ -3,16 +3,19 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <cmath>
 
 #include "base/time_text.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::app {
 namespace {
 
 namespace json = boost::json;
 
+// To the millisecond: more digits say nothing.
 double seconds(Monotonic::duration duration) {
-  return std::chrono::duration<double>(duration).count();
+  return static_cast<double>(std::chrono::round<std::chrono::milliseconds>(duration).count()) / 1000;
 }
 
 Dependency journal_dependency(const journal::Status& journal) {
@@ -95,8 +98,8 @@ json::object breaker_json(const resilience::BreakerStatus& breaker) {
   return {{"state", to_string(breaker.state)},
           {"reason", breaker.reason},
           {"calls", breaker.calls},
-          {"failure_rate", breaker.failure_rate},
-          {"slow_call_rate", breaker.slow_call_rate},
+          {"failure_rate", std::round(breaker.failure_rate * 1000) / 1000},
+          {"slow_call_rate", std::round(breaker.slow_call_rate * 1000) / 1000},
           {"retry_after_seconds", seconds(breaker.retry_after)}};
 }
 
@@ -121,12 +124,12 @@ std::string readiness_json(const std::vector<Dependency>& all) {
         json::object{{"name", d.name}, {"ready", d.ready}, {"required", d.required}, {"reason", d.reason}});
   }
   const std::string_view status = every ? "ready" : (takes_requests(all) ? "degraded" : "not_ready");
-  return json::serialize(json::object{{"status", status}, {"dependencies", std::move(list)}});
+  return citadel::json::serialize(json::object{{"status", status}, {"dependencies", std::move(list)}});
 }
 
 std::string status_json(const Snapshot& snapshot, std::string_view version) {
   const auto& db = snapshot.database;
-  return json::serialize(
+  return citadel::json::serialize(
       json::object{{"version", version},
                    {"time", format_time(snapshot.at)},
                    {"uptime_seconds", seconds(snapshot.uptime)},

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/this_coro.hpp>
+#include <cmath>
+#include <memory>
 
 #include "aio/gate.hpp"
 #include "aio/wait.hpp"
@@ -15,6 +18,9 @@ namespace {
 namespace json = boost::json;
 using std::chrono::milliseconds;
 using store::Intent;
+
+constexpr auto clean_up_time = std::chrono::seconds(5);
+constexpr auto failed_pause = milliseconds(10);  // an open breaker refuses at once
 
 constexpr pg::Statement about{
     "verify about", "select current_setting('server_version'), current_database()::text, current_user::text"};
@@ -32,7 +38,6 @@ constexpr pg::Statement update_probe{
 constexpr pg::Statement count_probes{"verify count",
                                      "select count(*) from citadel.verify_probe where run = $1"};
 constexpr pg::Statement remove_probes{"verify remove", "delete from citadel.verify_probe where run = $1"};
-constexpr pg::Statement sleep_short{"verify pause", "select pg_sleep(0.2)"};
 constexpr pg::Statement sleep_long{"verify sleep", "select pg_sleep(30) /* citadel verify cancel */"};
 constexpr pg::Statement count_sleeping{
     "verify count sleeping",
@@ -47,8 +52,9 @@ constexpr pg::Statement today{
     "select sum(requests)::bigint, sum(prompt_tokens)::bigint from usage.rollup_hour "
     "where bucket >= now() - interval '24 hours'"};
 
+// To the microsecond: more digits say nothing.
 double ms(Monotonic::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
+  return static_cast<double>(std::chrono::round<std::chrono::microseconds>(duration).count()) / 1000;
 }
 
 double percentile(const std::vector<double>& sorted, double share) {
@@ -77,6 +83,7 @@ class Verifier {
   Task<Check> serialization();
   Task<Check> statement_timeout();
   Task<Check> cancel();
+  // Removes what was written, and waits for what still runs. To be called whatever happened before.
   Task<> clean_up();
 
  private:
@@ -87,8 +94,22 @@ class Verifier {
   }
   Deadline step() const { return deadline_.within(std::chrono::seconds(20), clock_.monotonic()); }
   Task<Result<void>> put(int slot);
-  Task<> hold_one();
-  Task<> ask_until(MonotonicTime end, std::vector<double>& times, std::uint64_t& failures);
+  // What coroutines of the gate found. They may outlive the check that began them.
+  struct Found {
+    std::vector<double> times;
+    std::uint64_t failures = 0;
+    std::optional<Error> first_error;
+    bool good = false;
+    void failed(const Error& error) {
+      ++failures;
+      if (!first_error) first_error = error;
+    }
+  };
+  Task<> hold_one(std::shared_ptr<Found> found);
+  Task<> ask_until(MonotonicTime end, std::shared_ptr<Found> found);
+  // Comes back when two have come here: their transactions then overlap for certain. A run again passes at
+  // once.
+  Task<> meet(std::shared_ptr<int> arrived);
   Task<Result<std::int64_t>> count(const pg::Statement& statement, pg::Params params);
   // Runs both at once and waits for both.
   Task<bool> both(Task<Result<bool>> one, Task<Result<bool>> other, std::string& error);
@@ -138,16 +159,18 @@ Task<Check> Verifier::connectivity() {
   co_return check;
 }
 
-Task<> Verifier::hold_one() {
+Task<> Verifier::hold_one(std::shared_ptr<Found> found) {
   auto lease = co_await database_.pool().acquire(step());
-  if (lease) static_cast<void>(co_await (*lease)->execute(busy, {}, step()));
+  if (!lease) co_return found->failed(lease.error());
+  const auto slept = co_await (*lease)->execute(busy, {}, step());
+  if (!slept) found->failed(slept.error());
 }
 
 // Counted on a session of its own, beside the pool.
 Task<Check> Verifier::concurrent_connections() {
   const auto& pool = database_.pool().options();
   const auto wanted = static_cast<std::int64_t>(pool.size_max);
-  Check check{"R2.concurrent_connections", "R2", false, {}, {{"busy", wanted}}, {}};
+  Check check{"R2.concurrent_connections", "R2", false, {}, {{"busy_min", wanted}}, {}};
   auto observer =
       co_await pg::Connection::connect(database_.executor(), pool.direct.value_or(pool.connect), step());
   if (!observer) {
@@ -155,7 +178,8 @@ Task<Check> Verifier::concurrent_connections() {
     co_return check;
   }
   const auto begun = clock_.monotonic();
-  for (std::int64_t i = 0; i < wanted; ++i) gate_.spawn("verify busy", hold_one());
+  const auto found = std::make_shared<Found>();
+  for (std::int64_t i = 0; i < wanted; ++i) gate_.spawn("verify busy", hold_one(found));
   std::int64_t most = 0;
   while (gate_.live() > 0 && most < wanted && !deadline_.expired(clock_.monotonic())) {
     const auto rows = co_await (*observer)->execute(count_busy, {}, step());
@@ -169,37 +193,44 @@ Task<Check> Verifier::concurrent_connections() {
   check.measured = {{"busy", most}, {"took_ms", ms(clock_.monotonic() - begun)}};
   check.passed = most >= wanted && !check.error;
   static_cast<void>(co_await gate_.drain(step()));
+  if (!check.passed && !check.error) {
+    check.error =
+        fmt::format("{} of {} sessions were busy; {}; citadel doctor tells which limit is too low", most,
+                    wanted, found->first_error ? found->first_error->to_string() : "none failed");
+  }
   co_return check;
 }
 
-Task<> Verifier::ask_until(MonotonicTime end, std::vector<double>& times, std::uint64_t& failures) {
+Task<> Verifier::ask_until(MonotonicTime end, std::shared_ptr<Found> found) {
   for (int turn = static_cast<int>(random_.below(3)); clock_.monotonic() < end; ++turn) {
     const auto begun = clock_.monotonic();
     const auto& statement = turn % 3 == 0 ? by_id : (turn % 3 == 1 ? newest : today);
     auto params = turn % 3 == 0 ? pg::Params(new_uuid7(clock_.wall(), random_)) : pg::Params();
     const auto rows = co_await database_.query(step(), Intent::read, statement, std::move(params));
     if (rows) {
-      times.push_back(ms(clock_.monotonic() - begun));
+      found->times.push_back(ms(clock_.monotonic() - begun));
     } else {
-      ++failures;
+      found->failed(rows.error());
+      co_await aio::sleep_for(failed_pause);
     }
   }
 }
 
 Task<Check> Verifier::query_times() {
   const auto callers = database_.pool().options().size_max;
-  Check check{"R3.query_time", "R3", false, {}, {{"p99_9_ms", 100}, {"failures", 0}}, {}};
-  std::vector<double> times;
-  std::uint64_t failures = 0;
+  Check check{"R3.query_time", "R3", false, {}, {{"p99_9_ms_max", 100}, {"failures_max", 0}}, {}};
+  const auto found = std::make_shared<Found>();
   const auto begun = clock_.monotonic();
   const auto end = begun + options_.query_time;
-  for (std::size_t i = 0; i < callers; ++i) gate_.spawn("verify asks", ask_until(end, times, failures));
+  for (std::size_t i = 0; i < callers; ++i) gate_.spawn("verify asks", ask_until(end, found));
   const auto ended = co_await gate_.drain(step());
+  auto& times = found->times;
+  const auto failures = found->failures;
   std::ranges::sort(times);
   const double seconds = ms(clock_.monotonic() - begun) / 1000;
   check.measured = {{"callers", callers},
                     {"queries", times.size()},
-                    {"queries_per_second", static_cast<double>(times.size()) / seconds},
+                    {"queries_per_second", std::round(static_cast<double>(times.size()) / seconds)},
                     {"p50_ms", percentile(times, 0.5)},
                     {"p99_ms", percentile(times, 0.99)},
                     {"p99_9_ms", percentile(times, 0.999)},
@@ -207,6 +238,7 @@ Task<Check> Verifier::query_times() {
                     {"failures", failures},
                     {"busy_limit", database_.pool().status().limit}};
   if (!ended) check.error = ended.error().to_string();
+  if (found->first_error) check.error = found->first_error->to_string();
   check.passed = ended && failures == 0 && !times.empty() && percentile(times, 0.999) < 100;
   co_return check;
 }
@@ -222,7 +254,7 @@ Task<Result<void>> Verifier::put(int slot) {
 }
 
 Task<Check> Verifier::write_and_read_back() {
-  Check check{"R4.write_and_read_back", "R4", false, {}, {{"rows", 1}}, {}};
+  Check check{"R4.write_and_read_back", "R4", false, {}, {{"rows_min", 1}}, {}};
   const auto begun = clock_.monotonic();
   const auto written = co_await put(1);
   if (!written) {
@@ -239,7 +271,7 @@ Task<Check> Verifier::write_and_read_back() {
 }
 
 Task<Check> Verifier::rollback() {
-  Check check{"R6.rollback", "R6", false, {}, {{"rows_left", 0}}, {}};
+  Check check{"R6.rollback", "R6", false, {}, {{"rows_left_max", 0}}, {}};
   const auto undone = co_await write(
       "verify rollback", pg::Isolation::read_committed, [this](pg::Transaction& tx) -> Task<Result<bool>> {
         CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, 2, "x"), step()));
@@ -256,30 +288,38 @@ Task<Check> Verifier::rollback() {
   co_return check;
 }
 
+Task<> Verifier::meet(std::shared_ptr<int> arrived) {
+  ++*arrived;
+  const auto until = step();
+  while (*arrived < 2 && !until.expired(clock_.monotonic())) co_await aio::sleep_for(milliseconds(1));
+}
+
 Task<bool> Verifier::both(Task<Result<bool>> one, Task<Result<bool>> other, std::string& error) {
-  bool other_good = false;
-  gate_.spawn("verify other", [](Task<Result<bool>> task, bool& good, std::string& text) -> Task<> {
+  const auto found = std::make_shared<Found>();
+  gate_.spawn("verify other", [](Task<Result<bool>> task, std::shared_ptr<Found> out) -> Task<> {
     const auto done = co_await std::move(task);
-    good = done.has_value();
-    if (!done) text = done.error().to_string();
-  }(std::move(other), other_good, error));
+    out->good = done.has_value();
+    if (!done) out->failed(done.error());
+  }(std::move(other), found));
   const auto done = co_await std::move(one);
-  if (!done) error = done.error().to_string();
   static_cast<void>(co_await gate_.drain(step()));
-  co_return done&& other_good;
+  if (!done) error = done.error().to_string();
+  if (found->first_error) error = found->first_error->to_string();
+  co_return done && found->good;
 }
 
 // Two transactions take two rows in opposite order; PostgreSQL ends one of them, and it is run again.
 Task<Check> Verifier::deadlock() {
-  Check check{"R6.deadlock_retried", "R6", false, {}, {{"retries_min", 1}, {"failed", 0}}, {}};
+  Check check{"R6.deadlock_retried", "R6", false, {}, {{"retries_min", 1}, {"failed_max", 0}}, {}};
   static_cast<void>(co_await put(3));
   static_cast<void>(co_await put(4));
   const auto before = database_.status().retries_total;
-  const auto update_both = [this](int from, int to) {
+  const auto arrived = std::make_shared<int>(0);
+  const auto update_both = [this, arrived](int from, int to) {
     return write("verify deadlock", pg::Isolation::read_committed,
-                 [this, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
+                 [this, arrived, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
                    CITADEL_CO_TRY(co_await tx.execute(update_probe, pg::Params(run_, from, "a"), step()));
-                   CITADEL_CO_TRY(co_await tx.execute(sleep_short, {}, step()));
+                   co_await meet(arrived);
                    CITADEL_CO_TRY(co_await tx.execute(update_probe, pg::Params(run_, to, "b"), step()));
                    co_return true;
                  });
@@ -295,13 +335,14 @@ Task<Check> Verifier::deadlock() {
 
 // Two transactions count the same rows and add one each: not serializable, so one is run again.
 Task<Check> Verifier::serialization() {
-  Check check{"R6.serialization_retried", "R6", false, {}, {{"retries_min", 1}, {"failed", 0}}, {}};
+  Check check{"R6.serialization_retried", "R6", false, {}, {{"retries_min", 1}, {"failed_max", 0}}, {}};
   const auto before = database_.status().retries_total;
-  const auto count_and_add = [this](int slot) {
+  const auto arrived = std::make_shared<int>(0);
+  const auto count_and_add = [this, arrived](int slot) {
     return write("verify serialization", pg::Isolation::serializable,
-                 [this, slot](pg::Transaction& tx) -> Task<Result<bool>> {
+                 [this, arrived, slot](pg::Transaction& tx) -> Task<Result<bool>> {
                    CITADEL_CO_TRY(co_await tx.execute(count_probes, pg::Params(run_), step()));
-                   CITADEL_CO_TRY(co_await tx.execute(sleep_short, {}, step()));
+                   co_await meet(arrived);
                    CITADEL_CO_TRY(co_await tx.execute(insert_probe, pg::Params(run_, slot, "x"), step()));
                    co_return true;
                  });
@@ -316,7 +357,7 @@ Task<Check> Verifier::serialization() {
 }
 
 Task<Check> Verifier::statement_timeout() {
-  Check check{"R7.statement_timeout", "R7", false, {}, {{"sqlstate", "57014"}, {"took_ms", 1000}}, {}};
+  Check check{"R7.statement_timeout", "R7", false, {}, {{"sqlstate", "57014"}, {"took_ms_max", 1000}}, {}};
   const auto begun = clock_.monotonic();
   const auto ended = co_await database_.transact<bool>(
       step(), Intent::read, {.name = "verify statement timeout"},
@@ -329,13 +370,14 @@ Task<Check> Verifier::statement_timeout() {
   check.measured["sqlstate"] = ended ? "" : ended.error().sqlstate;
   check.passed = !ended && std::string_view(ended.error().sqlstate) == "57014" &&
                  clock_.monotonic() - begun < std::chrono::seconds(1);
+  if (!check.passed) check.error = ended ? "the statement ran to its end" : ended.error().to_string();
   co_return check;
 }
 
 // Our own deadline ends a statement: the caller has its answer at once, and soon the backend is not busy any
 // more.
 Task<Check> Verifier::cancel() {
-  Check check{"R7.cancel", "R7", false, {}, {{"late_ms", 100}, {"still_running", 0}}, {}};
+  Check check{"R7.cancel", "R7", false, {}, {{"late_ms_max", 100}, {"still_running_max", 0}}, {}};
   const auto allowed = milliseconds(300);
   const auto begun = clock_.monotonic();
   const auto ended = co_await database_.query(Deadline::at(begun + allowed), Intent::read, sleep_long, {});
@@ -359,20 +401,17 @@ Task<Check> Verifier::cancel() {
 }
 
 Task<> Verifier::clean_up() {
-  static_cast<void>(co_await write(
-      "verify clean up", pg::Isolation::read_committed, [this](pg::Transaction& tx) -> Task<Result<bool>> {
-        CITADEL_CO_TRY(co_await tx.execute(remove_probes, pg::Params(run_), step()));
+  static_cast<void>(co_await gate_.close(Deadline::after(clean_up_time, clock_)));
+  const auto deadline = Deadline::after(clean_up_time, clock_);
+  static_cast<void>(co_await database_.transact<bool>(
+      deadline, Intent::write, {.name = "verify clean up"},
+      [this, deadline](pg::Transaction& tx) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await tx.execute(remove_probes, pg::Params(run_), deadline));
         co_return true;
       }));
-  static_cast<void>(co_await gate_.close(Deadline::after(std::chrono::seconds(5), clock_)));
 }
 
-}  // namespace
-
-Task<std::vector<Check>> verify(store::Database& database, journal::Journal& journal, VerifyOptions options,
-                                const Clock& clock, Deadline deadline) {
-  std::vector<Check> checks;
-  Verifier verifier(database, options, clock, deadline);
+Task<> run_checks(Verifier& verifier, std::vector<Check>& checks) {
   checks.push_back(co_await verifier.connectivity());
   checks.push_back(co_await verifier.concurrent_connections());
   checks.push_back(co_await verifier.query_times());
@@ -382,7 +421,25 @@ Task<std::vector<Check>> verify(store::Database& database, journal::Journal& jou
   checks.push_back(co_await verifier.serialization());
   checks.push_back(co_await verifier.statement_timeout());
   checks.push_back(co_await verifier.cancel());
+}
+
+}  // namespace
+
+Task<std::vector<Check>> verify(store::Database& database, journal::Journal& journal, VerifyOptions options,
+                                const Clock& clock, Deadline deadline) {
+  std::vector<Check> checks;
+  Verifier verifier(database, options, clock, deadline);
+  std::exception_ptr thrown;
+  try {
+    co_await run_checks(verifier, checks);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  // Cancelled or not: nothing may be under way when the verifier goes.
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   co_await verifier.clean_up();
+  co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+  if (thrown) std::rethrow_exception(thrown);
   if (options.outage)
     checks.push_back(co_await verify_outage(database, journal, *options.outage, clock, deadline));
   co_return checks;

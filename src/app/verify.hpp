@@ -1,10 +1,10 @@
-// Verify: proves the deployment by measuring it, from inside the daemon, with its own pool, breaker, journal and drain.
-// Nothing is assumed: each check does the thing and reports what it measured against its limit.
+// Verify: proves the deployment by measuring it, from inside the daemon, with its own pool, breaker, journal
+// and drain. Nothing is assumed: each check does the thing and reports what it measured against its limit.
 //
-// Checks, in order: connectivity, all sessions of the pool busy at once as pg_stat_activity shows them, query times with
-// as many callers, write and read back, rollback, deadlock and serialization failure run again, statement timeout,
-// cancel; and where `outage` is given: PostgreSQL stopped, breaker open, records acknowledged meanwhile, all of it
-// healed. On the database's executor.
+// Checks, in order: connectivity, all sessions of the pool busy at once as pg_stat_activity shows them, query
+// times with as many callers, write and read back, rollback, deadlock and serialization failure run again,
+// statement timeout, cancel; and where `outage` is given: PostgreSQL stopped, breaker open, records
+// acknowledged meanwhile, all of it healed. On the database's executor.
 #pragma once
 #include <boost/json/object.hpp>
 #include <functional>
@@ -22,6 +22,7 @@ struct Check {
   std::string requirement;  // "R2"
   bool passed = false;
   boost::json::object measured;
+  // NAME_min and NAME_max bound what `measured` has as NAME; a NAME alone is what it must be.
   boost::json::object limit;
   std::optional<std::string> error;
 };

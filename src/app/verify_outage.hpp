@@ -4,8 +4,8 @@
 
 namespace citadel::app {
 
-// Stops it, asks until the breaker opens, has records acknowledged meanwhile, starts it, and waits until the breaker is
-// closed, the records are in the database, and nothing is left in the journal.
+// Stops it, asks until the breaker opens, has records acknowledged meanwhile, starts it, and waits until the
+// breaker is closed, the records are in the database, and nothing is left in the journal.
 Task<Check> verify_outage(store::Database& database, journal::Journal& journal, const Outage& outage,
                           const Clock& clock, Deadline deadline);
 

@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/quote.hpp"
 #include "base/random.hpp"
 #include "base/secret.hpp"
 #include "base/time_text.hpp"
@@ -128,13 +129,17 @@ TEST(TimeText, ReadsWhatItWritesAndOffsets) {
   EXPECT_EQ(parse_time("2026-11-25T02:41:07.123456+02:00"), time);
   EXPECT_EQ(parse_time("2026-11-25 00:41:07.1234569Z"), time);
   EXPECT_EQ(format_time(*parse_time("2024-02-29T23:59:59Z")), "2024-02-29T23:59:59Z");
+  // The first and the last moment, and an offset that brings one into the range.
+  EXPECT_EQ(format_time(*parse_time("1969-12-31T23:00:00-01:00")), "1970-01-01T00:00:00Z");
+  EXPECT_EQ(format_time(*parse_time("9999-12-31T23:59:59.999999Z")), "9999-12-31T23:59:59.999999Z");
 }
 
 TEST(TimeText, RefusesWhatIsNotRfc3339) {
   for (const char* bad :
        {"", "2026-11-25", "2026-02-29T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:60Z",
         "2026-11-25T00:00:00", "2026-11-25T00:00:00.Z", "2026-11-25T00:00:00.1234567890Z",
-        "2026-11-25T00:00:00+24:00", "1969-12-31T00:00:00Z", "2026-11-25T00:00:00Zx"}) {
+        "2026-11-25T00:00:00+24:00", "1969-12-31T00:00:00Z", "2026-11-25T00:00:00Zx",
+        "1970-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"}) {
     EXPECT_FALSE(parse_time(bad)) << bad;
   }
 }
@@ -200,6 +205,33 @@ TEST_F(FileTest, AFullDeviceIsStorageFull) {
   EXPECT_EQ(fail_errno(errno, "write").error().code, Code::storage_full);
 }
 
+TEST_F(FileTest, AFailedDurableWriteLeavesTheOldFileAndNothingElse) {
+  const auto path = folder_ / "key";
+  std::filesystem::create_directories(path / "in the way");
+  EXPECT_FALSE(write_file_durably(path, "secret", 0600));  // a file does not replace a folder
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "key.new"));
+  EXPECT_TRUE(std::filesystem::is_directory(path));
+}
+
+TEST_F(FileTest, WriteAllNamesTheFileAndTheReason) {
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const auto written = write_all(full.get(), "x", "/dev/full");
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::storage_full);
+  EXPECT_THAT(written.error().message, HasSubstr("write /dev/full"));
+}
+
+TEST(Quote, EscapesControlCharactersAndReplacesBadUtf8) {
+  std::string out;
+  append_quoted(out, std::string_view("a\"\\\n\r\t\0\x7F\u00e9", 10));
+  EXPECT_EQ(out, "\"a\\\"\\\\\\n\\r\\t\\u0000\\u007f\u00e9\"");
+  for (const std::string_view bad : {"\xFF", "\xC0", "\xE2\x82", "\xED\xA0\x80", "\xF5", "\xC3"}) {
+    std::string replaced;
+    append_escaped(replaced, bad);
+    EXPECT_THAT(replaced, testing::StartsWith("\uFFFD")) << to_hex(as_bytes(bad));
+  }
+}
+
 TEST(Log, OneEventIsOneLineAndSecretsAreMasked) {
   const auto text =
       log::render(log::Format::text, "pool", "opened", {{"pid", 7}, {"user", "a b"}, {"key", Secret("x")}});
@@ -207,6 +239,8 @@ TEST(Log, OneEventIsOneLineAndSecretsAreMasked) {
   const auto json =
       log::render(log::Format::json, "pool", "a\nb", {{"ok", true}, {"text", "\"\x01"}, {"ms", 1.5}});
   EXPECT_EQ(json, R"("room":"pool","message":"a\nb","ok":true,"text":"\"\u0001","ms":1.5)");
+  EXPECT_EQ(log::render(log::Format::json, "x", "bad \xFF", {{"most", ~std::uint64_t{0}}}),
+            "\"room\":\"x\",\"message\":\"bad \uFFFD\",\"most\":18446744073709551615");
   EXPECT_THAT(log::render(log::Format::text, "x", "forged\n2026 line", {}), Not(HasSubstr("\n")));
 }
 

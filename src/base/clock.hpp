@@ -1,6 +1,7 @@
-// Clock: where time comes from. Production code takes a Clock& and never calls now() of a standard clock
-// itself, so that tests move time by hand. Deadlines and durations use the monotonic clock, which a change of
-// the wall clock does not touch; records carry the wall clock, in UTC.
+// Clock: where time comes from. What decides by time takes a Clock& (or the time itself), so that tests move
+// it by hand. What waits for the kernel (timers, sockets, processes) and the Deadline that bounds it read the
+// monotonic clock directly: no test can move the kernel's. Durations use the monotonic clock, which a change
+// of the wall clock does not touch; records carry the wall clock, in UTC.
 #pragma once
 #include <chrono>
 

@@ -37,8 +37,13 @@ class UniqueFd {
 // The whole content; refuses more than `size_bytes_max` bytes with invalid_argument.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t size_bytes_max);
 
-// Replaces the file at once and durably: written beside it with `mode`, fsynced, renamed, and the folder
-// fsynced. After a crash the file has the old content or the new, never a part.
+// All of `content`, however many calls that takes. `path` is for the error's text.
+Result<void> write_all(int fd, std::string_view content, const std::filesystem::path& path);
+
+// Replaces the file at once and durably: written as `path`.new with `mode`, fsynced, renamed, and the folder
+// fsynced. After a crash the file has the old content or the new, never a part. After an error `path`.new is
+// gone; whether `path` is the new one is unknown only where the folder's fsync failed. One writer a path at a
+// time.
 Result<void> write_file_durably(const std::filesystem::path& path, std::string_view content, mode_t mode);
 
 // Makes the names in a folder durable. An error is final: the caller cannot assume that a retry helped.

@@ -7,21 +7,28 @@
 #include <atomic>
 #include <cmath>
 
+#include "base/quote.hpp"
+
 namespace citadel::log {
 namespace {
 
 std::atomic<Level> current_level{Level::info};
 std::atomic<Format> current_format{Format::text};
 
-spdlog::logger& logger() {
-  static const auto instance = [] {
-    auto made =
-        std::make_shared<spdlog::logger>("citadel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_level(spdlog::level::trace);
-    made->flush_on(spdlog::level::trace);
-    return made;
-  }();
-  return *instance;
+std::shared_ptr<spdlog::logger> make_logger(const char* pattern) {
+  auto made = std::make_shared<spdlog::logger>("citadel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  made->set_level(spdlog::level::trace);
+  made->flush_on(spdlog::level::trace);
+  made->set_pattern(pattern, spdlog::pattern_time_type::utc);
+  return made;
+}
+
+// One a format, made once: a reload in another thread's write() can then never give that line the beginning
+// of one format and the end of the other.
+spdlog::logger& logger(Format format) {
+  static const auto text = make_logger("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v");
+  static const auto json = make_logger(R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l",%v})");
+  return format == Format::json ? *json : *text;
 }
 
 spdlog::level::level_enum to_spdlog(Level level) {
@@ -36,42 +43,6 @@ spdlog::level::level_enum to_spdlog(Level level) {
       return spdlog::level::err;
   }
   return spdlog::level::err;
-}
-
-// JSON string escapes (RFC 8259 §7), which text lines use as well, so that no value can break a line or forge
-// one.
-void append_escaped(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-        } else {
-          out += c;
-        }
-    }
-  }
-}
-
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  append_escaped(out, text);
-  out += '"';
 }
 
 void append_value(std::string& out, const Value& value, Format format) {
@@ -127,12 +98,6 @@ Result<Format> parse_format(std::string_view text) {
 void configure(Level level, Format format) {
   current_level = level;
   current_format = format;
-  if (format == Format::json) {
-    logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l",%v})",
-                         spdlog::pattern_time_type::utc);
-  } else {
-    logger().set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
-  }
 }
 
 bool enabled(Level level) {
@@ -164,9 +129,8 @@ std::string render(Format format, std::string_view room, std::string_view messag
 }
 
 void write(Level level, std::string_view room, std::string_view message, Fields fields) {
-  static const bool configured_once = (configure(current_level, current_format), true);
-  static_cast<void>(configured_once);
-  logger().log(to_spdlog(level), "{}", render(current_format, room, message, fields));
+  const Format format = current_format.load(std::memory_order_relaxed);
+  logger(format).log(to_spdlog(level), "{}", render(format, room, message, fields));
 }
 
 }  // namespace citadel::log

@@ -4,7 +4,8 @@
 //   log::info("pool", "connection opened", {{"backend_pid", pid}, {"took_ms", ms}});
 //
 // `room` is the part of Citadel that speaks. Values are printed as they are, so a secret is passed as Secret,
-// which prints "***". Control characters are escaped in both forms: one event is one line.
+// which prints "***". Control characters are escaped in both forms, and bad UTF-8 is replaced: one event is
+// one line, and in JSON one that every reader takes.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -26,7 +27,7 @@ std::string_view to_string(Level level);
 Result<Level> parse_level(std::string_view text);
 Result<Format> parse_format(std::string_view text);
 
-// Before the first thread starts, and again on reload. Until then: info, text.
+// At the start, and again on reload, while other threads write. Until then: info, text.
 void configure(Level level, Format format);
 bool enabled(Level level);
 
@@ -39,6 +40,8 @@ class Value {
       value_ = number;
     } else if constexpr (std::is_floating_point_v<T>) {
       value_ = static_cast<double>(number);
+    } else if constexpr (std::is_unsigned_v<T>) {
+      value_ = static_cast<std::uint64_t>(number);
     } else {
       value_ = static_cast<std::int64_t>(number);
     }
@@ -50,10 +53,11 @@ class Value {
   Value(const Uuid& id) : value_(id.to_string()) {}
   Value(const Error& error) : value_(error.to_string()) {}
 
-  const std::variant<bool, std::int64_t, double, std::string>& get() const { return value_; }
+  using Variant = std::variant<bool, std::int64_t, std::uint64_t, double, std::string>;
+  const Variant& get() const { return value_; }
 
  private:
-  std::variant<bool, std::int64_t, double, std::string> value_;
+  Variant value_;
 };
 
 struct Field {

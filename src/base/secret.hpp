@@ -1,11 +1,13 @@
-// Secret: a string that cannot be printed by accident. fmt, spdlog and streams show "***"; only reveal()
-// gives the text, so a search for reveal() finds every place where a secret leaves. The memory is wiped on
-// destruction.
+// Secret: a string that cannot be printed by accident. fmt and the log show "***", a stream does not take it;
+// only reveal() gives the text, so a search for reveal() finds every place where a secret leaves. The memory
+// is wiped when the object goes or is given another value; what reveal() was copied into is the caller's to
+// wipe. Not thread-safe.
 #pragma once
 #include <fmt/format.h>
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace citadel {
 

@@ -5,6 +5,9 @@
 namespace citadel {
 namespace {
 
+constexpr WallTime earliest = std::chrono::sys_days{std::chrono::year{1970} / 1 / 1};
+constexpr WallTime beyond = std::chrono::sys_days{std::chrono::year{10000} / 1 / 1};
+
 // Reads digits from the front of a text; any step that does not fit makes the whole bad.
 class Reader {
  public:
@@ -95,8 +98,11 @@ std::optional<WallTime> parse_time(std::string_view text) {
     offset = minutes((oh * 60 + om) * (zone == '-' ? -1 : 1));
   }
   const year_month_day date(year(y), month(static_cast<unsigned>(mo)), day(static_cast<unsigned>(d)));
-  if (!in.good_to_end() || !date.ok() || y < 1970 || h > 23 || mi > 59 || s > 59) return std::nullopt;
-  return WallTime(sys_days(date)) + hours(h) + minutes(mi) + seconds(s) + fraction - offset;
+  if (!in.good_to_end() || !date.ok() || h > 23 || mi > 59 || s > 59) return std::nullopt;
+  // After the offset, which moves the first and the last hours into another year.
+  const WallTime time = WallTime(sys_days(date)) + hours(h) + minutes(mi) + seconds(s) + fraction - offset;
+  if (time < earliest || time >= beyond) return std::nullopt;
+  return time;
 }
 
 }  // namespace citadel

@@ -12,8 +12,8 @@ namespace citadel {
 std::string format_time(WallTime time);
 
 // RFC 3339 §5.6: date, 'T' or 't' or one space, time with up to nine digits of fraction (truncated to
-// microseconds), then 'Z', 'z' or an offset. A leap second (:60) and dates outside 1970..9999 are refused.
-// nullopt where the text is anything else.
+// microseconds), then 'Z', 'z' or an offset. A leap second (:60) is refused, and so is a moment outside the
+// years 1970 to 9999 of UTC. nullopt where the text is anything else.
 std::optional<WallTime> parse_time(std::string_view text);
 
 }  // namespace citadel

@@ -52,8 +52,11 @@ Uuid make_uuid7(std::chrono::sys_time<std::chrono::milliseconds> time, std::uint
 }
 
 Uuid new_uuid7(WallTime now, Random& random) {
-  return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(now),
-                    static_cast<std::uint16_t>(random.next()), random.next());
+  // One after the other: the order in which a call's arguments are drawn is the compiler's, and a seed must
+  // repeat everywhere.
+  const auto rand_a = static_cast<std::uint16_t>(random.next());
+  const auto rand_b = random.next();
+  return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(now), rand_a, rand_b);
 }
 
 }  // namespace citadel

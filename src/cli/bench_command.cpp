@@ -14,6 +14,7 @@
 #include "cli/bench_support.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::cli {
 namespace {
@@ -94,7 +95,7 @@ int run_bench(const Context& context, const std::string& name, int seconds) {
   if (context.json) {
     json::array list;
     for (const auto& metric : *metrics) list.push_back(to_json(metric));
-    *context.out << json::serialize(json::object{
+    *context.out << citadel::json::serialize(json::object{
                         {"bench", name}, {"machine", report_machine}, {"metrics", std::move(list)}})
                  << '\n';
   } else {

@@ -9,15 +9,15 @@
 #include "app/config_docs.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/instance.hpp"
 #include "cli/json_text.hpp"
 
 namespace citadel::cli {
 namespace {
 
-app::ConfigSources sources_of(const Context& context, const std::string& file) {
-  app::ConfigSources sources{{}, context.environment, true};
-  if (!file.empty()) sources.file = file;
-  return sources;
+Result<app::Config> load(const Context& context, const InstanceOptions& options) {
+  CITADEL_ASSIGN(const auto sources, sources_of(context, options));
+  return app::load_config(sources);
 }
 
 // A bad configuration is a check that failed; a file that is not there is wrong use.
@@ -26,13 +26,13 @@ int print_faults(const Context& context, const Error& error) {
   if (context.json) {
     *context.out << fmt::format("{{\"good\":false,\"faults\":{}}}\n", json_lines(error.message));
   } else {
-    *context.err << error.message << '\n';
+    *context.err << (is_checked ? "" : "citadel: ") << error.message << '\n';
   }
   return is_checked ? exit_check_failed : exit_wrong_use;
 }
 
-int run_check(const Context& context, const std::string& file) {
-  const auto config = app::load_config(sources_of(context, file));
+int run_check(const Context& context, const InstanceOptions& options) {
+  const auto config = load(context, options);
   if (!config) return print_faults(context, config.error());
   if (context.json) {
     *context.out << "{\"good\":true,\"faults\":[]}\n";
@@ -43,8 +43,8 @@ int run_check(const Context& context, const std::string& file) {
   return exit_good;
 }
 
-int run_show(const Context& context, const std::string& file) {
-  const auto config = app::load_config(sources_of(context, file));
+int run_show(const Context& context, const InstanceOptions& options) {
+  const auto config = load(context, options);
   if (!config) return print_faults(context, config.error());
   *context.out << app::render_config(*config);
   return exit_good;
@@ -60,15 +60,17 @@ int run_docs(const Context& context) {
 void add_config_command(CLI::App& app, Context& context) {
   auto* const config = app.add_subcommand("config", "Check, show or document the configuration");
   config->require_subcommand(1);
-  const auto file = std::make_shared<std::string>();
+  const auto options = std::make_shared<InstanceOptions>();
 
   auto* const check = config->add_subcommand("check", "Name all faults; exit code 1 where there is one");
-  check->add_option("--config", *file, "The configuration file; without it, defaults and environment");
-  check->callback([&context, file] { context.exit_code = run_check(context, *file); });
+  check->add_option("--config", options->file,
+                    "The configuration file; without it, defaults and environment");
+  check->callback([&context, options] { context.exit_code = run_check(context, *options); });
 
   auto* const show = config->add_subcommand("show", "Print the effective values and where each came from");
-  show->add_option("--config", *file, "The configuration file");
-  show->callback([&context, file] { context.exit_code = run_show(context, *file); });
+  show->add_option("--config", options->file, "The configuration file");
+  show->add_option("--data", options->data, "The data folder of `citadel up`: what it runs with");
+  show->callback([&context, options] { context.exit_code = run_show(context, *options); });
 
   auto* const docs = config->add_subcommand("docs", "Print docs/configuration.md");
   docs->callback([&context] { context.exit_code = run_docs(context); });

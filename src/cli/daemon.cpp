@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <iostream>
@@ -20,22 +21,54 @@ sigset_t daemon_signals() {
 
 }  // namespace
 
-void prepare_daemon() {
+DaemonSignals::DaemonSignals() {
   const auto set = daemon_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
+  thread_ = std::thread([this] { loop(); });
 }
 
-void wait_for_end(const std::function<void()>& reload) {
+DaemonSignals::~DaemonSignals() {
+  {
+    const std::lock_guard lock(mutex_);
+    quit_ = true;
+  }
+  pthread_kill(thread_.native_handle(), SIGHUP);
+  thread_.join();
+}
+
+void DaemonSignals::loop() {
+  ::prctl(PR_SET_NAME, "citadel-signals");
   const auto set = daemon_signals();
   for (;;) {
     int number = 0;
     if (sigwait(&set, &number) != 0) continue;
-    if (number != SIGHUP) return;
-    reload();
+    if (number != SIGHUP) stop_.request_stop();
+    const std::lock_guard lock(mutex_);
+    if (quit_) return;
+    reload_due_ = reload_due_ || number == SIGHUP;
+    changed_.notify_all();
   }
+}
+
+void DaemonSignals::wait_for_end(const std::function<void()>& reload) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return reload_due_ || stop_.stop_requested(); });
+    if (stop_.stop_requested()) return;
+    reload_due_ = false;
+    lock.unlock();
+    reload();
+    lock.lock();
+  }
+}
+
+int report_start(const Context& context, const Error& error, const DaemonSignals& signals) {
+  if (!signals.stop().stop_requested()) return context.report(error);
+  *context.err << "stopped before it was ready\n";
+  return exit_good;
 }
 
 int stop_service(const Context& context, app::Service& service, Monotonic::duration timeout) {

@@ -9,12 +9,11 @@
 #include "aio/run.hpp"
 #include "app/doctor.hpp"
 #include "app/settings.hpp"
-#include "base/file.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/instance.hpp"
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
-#include "local/local.hpp"
 
 namespace citadel::cli {
 namespace {
@@ -30,21 +29,10 @@ constexpr pg::Statement read_role{
     "doctor role", "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"};
 constexpr pg::Statement read_clock{"doctor clock", "select clock_timestamp()"};
 
-// Without a configured password, the private servers of `citadel up` are meant.
-void use_private_servers(app::Config& config) {
-  if (!config.database.password_file.path.empty()) return;
-  const auto file = config.local.data / "secrets" / fmt::format("{}.password", local::app_role);
-  auto password = read_secret_file(file);
-  if (!password) return;
-  config.database.password_file = {file, Secret(*std::move(password))};
-  config.database.port = config.local.pgpool_port;
-  config.database_direct.host = "127.0.0.1";
-  config.database_direct.port = config.local.postgres_port;
-}
-
 Task<Result<void>> observe(Executor executor, const app::Config& config, Observed& out, Deadline deadline) {
   CITADEL_CO_ASSIGN(const auto connection,
-                    co_await pg::Connection::connect(executor, app::connect_options(config), deadline));
+                    co_await pg::Connection::connect(executor, app::connect_options(config),
+                                                     deadline.within(config.pool.connect_timeout)));
   if (connection->route() == pg::Route::pgpool) {
     CITADEL_CO_ASSIGN(const auto rows, co_await connection->execute_simple("show pool_status", deadline));
     out.pgpool.emplace();
@@ -70,7 +58,7 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& folder) {
   return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
 }
 
-std::vector<Finding> examine(const app::Config& config) {
+std::vector<Finding> examine(const app::Config& config, const std::string& start_command) {
   Observed observed;
   observed.journal_free_bytes = free_bytes(config.journal.folder);
   asio::io_context context{1};
@@ -83,7 +71,9 @@ std::vector<Finding> examine(const app::Config& config) {
     all.push_back({"database", Severity::good, "answers at " + where, {}});
   } else {
     all.push_back({"database", Severity::fault, fmt::format("{}: {}", where, reached.error().message),
-                   "is it running, and are database.host, port, user and password_file right?"});
+                   start_command.empty()
+                       ? "is it running, and are database.host, port, user and password_file right?"
+                       : fmt::format("start it, if it is not running: {}", start_command)});
   }
   if (observed.pgpool) add(app::judge_pgpool(config, *observed.pgpool));
   if (observed.postgres) add(app::judge_postgres(config, observed));
@@ -92,14 +82,12 @@ std::vector<Finding> examine(const app::Config& config) {
   return all;
 }
 
-int run_doctor(const Context& context, const std::string& file, const std::string& data) {
-  app::ConfigSources sources{{}, context.environment, true};
-  if (!file.empty()) sources.file = file;
-  if (!data.empty()) sources.environment.push_back("CITADEL_LOCAL_DATA=" + data);
-  auto config = app::load_config(sources);
+int run_doctor(const Context& context, const InstanceOptions& options) {
+  const auto sources = sources_of(context, options);
+  if (!sources) return context.report(sources.error());
+  const auto config = app::load_config(*sources);
   if (!config) return context.report(config.error());
-  use_private_servers(*config);
-  const auto all = examine(*config);
+  const auto all = examine(*config, how_to_start(*sources));
   const auto faults = std::ranges::count(all, Severity::fault, &Finding::severity);
   if (context.json) {
     std::vector<std::string> items;
@@ -124,12 +112,11 @@ int run_doctor(const Context& context, const std::string& file, const std::strin
 
 void add_doctor_command(CLI::App& app, Context& context) {
   auto* const doctor = app.add_subcommand("doctor", "Find what is misconfigured, and how to mend it");
-  const auto file = std::make_shared<std::string>();
-  const auto data = std::make_shared<std::string>();
-  doctor->add_option("--config", *file,
+  const auto options = std::make_shared<InstanceOptions>();
+  doctor->add_option("--config", options->file,
                      "The configuration file; without it, the private servers of `citadel up`");
-  doctor->add_option("--data", *data, "The data folder of `citadel up`");
-  doctor->callback([&context, file, data] { context.exit_code = run_doctor(context, *file, *data); });
+  doctor->add_option("--data", options->data, "The data folder of `citadel up`");
+  doctor->callback([&context, options] { context.exit_code = run_doctor(context, *options); });
 }
 
 }  // namespace citadel::cli

@@ -3,7 +3,8 @@
 //
 // Each row's id is made from the file's content, the model and the row's number, so a row that is sent twice
 // is stored once. How far it came is kept in a state file, so a second call goes on where the first one
-// ended.
+// ended. The file also says of which trace, and which journal has acknowledged it: another instance at the
+// same address has none of the rows, and gets them all.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,7 @@
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
 #include "crypto/sha256.hpp"
+#include "json/parse.hpp"
 #include "resilience/backoff.hpp"
 
 namespace citadel::cli {
@@ -28,6 +30,7 @@ namespace {
 
 constexpr std::size_t file_bytes_max = 1 << 30;
 constexpr std::size_t batch_rows_max = 500;
+constexpr std::size_t state_bytes_max = 256;
 constexpr std::string_view heading = "TIMESTAMP,ContextTokens,GeneratedTokens";
 
 struct ImportOptions {
@@ -122,17 +125,21 @@ class Import {
 
  private:
   std::filesystem::path state_file() const;
+  Result<void> ask_instance();
   void read_state();
+  // What follows the number of rows in the state file.
+  std::string state_of_whom() const { return fmt::format("\ninstance {}\ntrace {}\n", instance_, digest_); }
   Result<void> write_state() const;
   std::string encode(std::size_t from, std::size_t to) const;
-  Result<void> send(const std::string& body);
+  Result<http::ClientResponse> call(http::Method method, const std::string& target, const std::string& body);
   void show_progress() const;
 
   const Context& context_;
   ApiClient client_;
   const ImportOptions& options_;
   std::vector<TraceRow> rows_;
-  std::string digest_;  // hexadecimal, of file and model
+  std::string digest_;    // hexadecimal, of file and model
+  std::string instance_;  // the id of the journal that acknowledges
   std::size_t next_ = 0, resumed_at_ = 0;
 };
 
@@ -143,15 +150,18 @@ std::filesystem::path Import::state_file() const {
   const std::filesystem::path base = state != nullptr && *state != '\0' ? std::filesystem::path(state)
                                      : home != nullptr ? std::filesystem::path(home) / ".local/state"
                                                        : std::filesystem::path("/tmp");
-  // One a daemon: what one database has, another has not.
+  // One an address, so that two instances do not push each other's aside.
   const auto where = to_hex(crypto::sha256(as_bytes(context_.url))).substr(0, 8);
   return base / "citadel" / fmt::format("import-{}-{}", digest_.substr(0, 16), where);
 }
 
 void Import::read_state() {
   if (options_.again) return;
-  const auto text = read_file(state_file(), 64);
-  const auto done = text ? parse_count(text->substr(0, text->find('\n'))) : std::nullopt;
+  const auto text = read_file(state_file(), state_bytes_max);
+  if (!text) return;
+  const auto end = text->find('\n');
+  if (end == std::string::npos || text->substr(end) != state_of_whom()) return;
+  const auto done = parse_count(text->substr(0, end));
   if (done && static_cast<std::size_t>(*done) <= rows_.size()) next_ = static_cast<std::size_t>(*done);
 }
 
@@ -159,7 +169,7 @@ Result<void> Import::write_state() const {
   const auto file = state_file();
   std::error_code ignored;  // shows in the write, with the name
   std::filesystem::create_directories(file.parent_path(), ignored);
-  return write_file_durably(file, fmt::format("{}\n", next_), 0600);
+  return write_file_durably(file, fmt::format("{}{}", next_, state_of_whom()), 0600);
 }
 
 std::string Import::encode(std::size_t from, std::size_t to) const {
@@ -178,26 +188,39 @@ std::string Import::encode(std::size_t from, std::size_t to) const {
   return body;
 }
 
-// Until the daemon has acknowledged it: a daemon that is away or full is asked again, a refusal is final.
-Result<void> Import::send(const std::string& body) {
+// Until the daemon has done it: a daemon that is away or full is asked again, a refusal is final.
+Result<http::ClientResponse> Import::call(http::Method method, const std::string& target,
+                                          const std::string& body) {
   SeededRandom random(random_seed());
   resilience::Backoff backoff({}, random);
   const auto give_up = Deadline::after(options_.patience);
   for (bool told = false;;) {
-    auto response =
-        client_.call(http::Method::post, "/v1/requests", body, Deadline::after(std::chrono::seconds(60)),
-                     {{"Content-Type", "application/x-ndjson"}});
-    if (response && response->status < 300) return {};
+    auto response = client_.call(method, target, body, Deadline::after(std::chrono::seconds(60)),
+                                 {{"Content-Type", "application/x-ndjson"}});
+    if (response && response->status < 300) return response;
     const Error error = response ? error_of(*response) : std::move(response).error();
     const bool may_pass = error.code == Code::unavailable || error.code == Code::connection_lost ||
                           error.code == Code::deadline_exceeded || error.code == Code::storage_full;
     if (!may_pass || give_up.expired()) return std::unexpected(error);
     if (!std::exchange(told, true)) {
-      *context_.err << fmt::format("\nthe daemon does not take records ({}); trying again for up to {} s\n",
-                                   error.message, options_.patience.count());
+      *context_.err << fmt::format(
+          "\nthe daemon does not answer as it should ({}); trying again for up to {} s\n", error.message,
+          options_.patience.count());
     }
     std::this_thread::sleep_until(Monotonic::now() + backoff.next());  // sleep: the backoff between two tries
   }
+}
+
+Result<void> Import::ask_instance() {
+  CITADEL_ASSIGN(const auto response, call(http::Method::get, "/v1/status", ""));
+  CITADEL_ASSIGN(const auto status, json::parse(response.body, {}));
+  boost::system::error_code missing;
+  const auto* const producer = status.find_pointer("/journal/producer", missing);
+  if (producer == nullptr || !producer->is_string()) {
+    return fail(Code::unsupported, "the daemon's /v1/status does not name its journal: is it Citadel?");
+  }
+  instance_ = producer->get_string();
+  return {};
 }
 
 void Import::show_progress() const {
@@ -207,6 +230,7 @@ void Import::show_progress() const {
 }
 
 Result<void> Import::run(double rate) {
+  CITADEL_TRY(ask_instance());
   read_state();
   resumed_at_ = next_;
   const auto begun = Monotonic::now();
@@ -224,7 +248,7 @@ Result<void> Import::run(double rate) {
       while (last < to && due(last) <= now) ++last;
       to = last;
     }
-    CITADEL_TRY(send(encode(next_, to)));
+    CITADEL_TRY(call(http::Method::post, "/v1/requests", encode(next_, to)));
     next_ = to;
     CITADEL_TRY(write_state());
     show_progress();

@@ -11,6 +11,7 @@
 #include "base/time_text.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
+#include "cli/instance.hpp"
 #include "cli/json_text.hpp"
 #include "cli/migrate.hpp"
 #include "cli/table.hpp"
@@ -71,10 +72,10 @@ int print_report(const Context& context, const SchemaReport& report) {
   return good ? exit_good : exit_check_failed;
 }
 
-int run_migrate(const Context& context, const std::string& file, bool only_status) {
-  app::ConfigSources sources{{}, context.environment, true};
-  if (!file.empty()) sources.file = file;
-  const auto config = app::load_config(sources);
+int run_migrate(const Context& context, const InstanceOptions& options, bool only_status) {
+  const auto sources = sources_of(context, options);
+  if (!sources) return context.report(sources.error());
+  const auto config = app::load_config(*sources);
   if (!config) return context.report(config.error());
   const auto deadline = Deadline::after(migrate_timeout);
   if (only_status) {
@@ -110,12 +111,13 @@ Result<SchemaReport> inspect_schema(const app::Config& config, Deadline deadline
 
 void add_migrate_command(CLI::App& app, Context& context) {
   auto* const migrate = app.add_subcommand("migrate", "Bring the schema to this version");
-  const auto file = std::make_shared<std::string>();
+  const auto options = std::make_shared<InstanceOptions>();
   const auto only_status = std::make_shared<bool>(false);
-  migrate->add_option("--config", *file, "The configuration file");
+  migrate->add_option("--config", options->file, "The configuration file");
+  migrate->add_option("--data", options->data, "The data folder of `citadel up`");
   migrate->add_flag("--status", *only_status, "Only show what is applied, and what was changed by hand");
   migrate->callback(
-      [&context, file, only_status] { context.exit_code = run_migrate(context, *file, *only_status); });
+      [&context, options, only_status] { context.exit_code = run_migrate(context, *options, *only_status); });
 }
 
 }  // namespace citadel::cli

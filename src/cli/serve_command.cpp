@@ -12,7 +12,7 @@ namespace citadel::cli {
 namespace {
 
 int run_serve(const Context& context, const std::string& file) {
-  prepare_daemon();
+  DaemonSignals signals;
   app::ConfigSources sources{{}, context.environment, true};
   if (!file.empty()) sources.file = file;
   auto config = app::load_config(sources);
@@ -21,10 +21,11 @@ int run_serve(const Context& context, const std::string& file) {
   const auto key = app::load_or_make_admin_key(config->admin.key_file);
   if (!key) return context.report(key.error());
   if (key->made) *context.err << "the admin key was made: " << config->admin.key_file.string() << '\n';
-  auto service = app::Service::start(*config, key->key, {}, Deadline::after(std::chrono::seconds(60)));
-  if (!service) return context.report(service.error());
+  auto service =
+      app::Service::start(*config, key->key, {}, Deadline::after(std::chrono::seconds(60)), signals.stop());
+  if (!service) return report_start(context, service.error(), signals);
   *context.out << "ready " << (*service)->url() << std::endl;
-  wait_for_end([&] { reload_service(**service, *config, sources, std::identity()); });
+  signals.wait_for_end([&] { reload_service(**service, *config, sources, std::identity()); });
   *context.err << "stopping\n";
   return stop_service(context, **service, config->runtime.stop_timeout);
 }

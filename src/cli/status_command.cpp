@@ -8,12 +8,13 @@
 #include "cli/api_client.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::cli {
 namespace {
 
 std::string text_of(const boost::json::value& value) {
-  return value.is_string() ? std::string(value.get_string()) : boost::json::serialize(value);
+  return value.is_string() ? std::string(value.get_string()) : citadel::json::serialize(value);
 }
 
 void print_status(std::ostream& out, const boost::json::object& status) {
@@ -46,7 +47,7 @@ int run_status(const Context& context) {
   const auto status = client->get("/v1/status", Deadline::after(std::chrono::seconds(10)));
   if (!status) return context.report(status.error());
   if (context.json) {
-    *context.out << boost::json::serialize(*status) << '\n';
+    *context.out << citadel::json::serialize(*status) << '\n';
   } else {
     print_status(*context.out, status->as_object());
   }

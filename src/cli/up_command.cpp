@@ -8,6 +8,7 @@
 #include "app/admin_key.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
+#include "cli/instance.hpp"
 #include "cli/migrate.hpp"
 #include "local/local.hpp"
 
@@ -81,22 +82,28 @@ void print_welcome(const Context& context, const app::Config& config, const std:
 }
 
 int serve_on(const Context& context, app::Config& read, const app::ConfigSources& sources,
-             local::LocalServers& servers) {
+             local::LocalServers& servers, DaemonSignals& signals) {
   const auto config = with_local(read, servers);
+  // A migration is not broken off: none takes long on a new database, and none is left half done.
   const auto applied =
       migrate_now(config, Deadline::after(std::chrono::seconds(120)),
                   [&](std::string_view name) { *context.err << "applying migration " << name << '\n'; });
-  if (!applied) return context.report(applied.error());
+  if (!applied || signals.stop().stop_requested()) {
+    return report_start(context, applied ? Error(Code::cancelled, "a stop was asked for") : applied.error(),
+                        signals);
+  }
   const auto key = app::load_or_make_admin_key(config.admin.key_file);
   if (!key) return context.report(key.error());
   const app::Outage outage{
       [&] { return servers.stop(local::Server::postgres, Deadline::after(std::chrono::seconds(20))); },
       [&] { return servers.start(local::Server::postgres, Deadline::after(std::chrono::seconds(60))); }};
-  auto service = app::Service::start(config, key->key, outage, Deadline::after(std::chrono::seconds(60)));
-  if (!service) return context.report(service.error());
+  auto service = app::Service::start(config, key->key, outage, Deadline::after(std::chrono::seconds(60)),
+                                     signals.stop());
+  if (!service) return report_start(context, service.error(), signals);
+  if (const auto written = write_instance(config); !written) return context.report(written.error());
   print_welcome(context, config, (*service)->url());
   *context.out << "ready " << (*service)->url() << std::endl;
-  wait_for_end([&] {
+  signals.wait_for_end([&] {
     reload_service(**service, read, sources,
                    [&](app::Config fresh) { return with_local(std::move(fresh), servers); });
   });
@@ -105,16 +112,16 @@ int serve_on(const Context& context, app::Config& read, const app::ConfigSources
 }
 
 int run_up(const Context& context, const UpOptions& options) {
-  prepare_daemon();
+  DaemonSignals signals;
   const auto sources = sources_of(context, options);
   auto config = app::load_config(sources);
   if (!config) return context.report(config.error());
   log::configure(config->log.level, config->log.format);
-  auto servers =
-      local::LocalServers::start(local_options(*config), Deadline::after(std::chrono::seconds(120)),
-                                 [&](std::string_view step) { *context.err << step << std::endl; });
-  if (!servers) return context.report(servers.error());
-  const int code = serve_on(context, *config, sources, **servers);
+  auto servers = local::LocalServers::start(
+      local_options(*config), Deadline::after(std::chrono::seconds(120)),
+      [&](std::string_view step) { *context.err << step << std::endl; }, signals.stop());
+  if (!servers) return report_start(context, servers.error(), signals);
+  const int code = serve_on(context, *config, sources, **servers, signals);
   const auto stopped = (*servers)->stop(Deadline::after(std::chrono::seconds(30)));
   if (!stopped) return context.report(stopped.error());
   if (code == exit_good) *context.err << "stopped; the data stays in " << config->local.data.string() << '\n';

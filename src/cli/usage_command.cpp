@@ -9,6 +9,7 @@
 #include "cli/api_client.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::cli {
 namespace {
@@ -67,7 +68,7 @@ int run_usage(const Context& context, const UsageOptions& options) {
   const auto report = client->get(target_of(options), Deadline::after(std::chrono::seconds(60)));
   if (!report) return context.report(report.error());
   if (context.json) {
-    *context.out << json::serialize(*report) << '\n';
+    *context.out << citadel::json::serialize(*report) << '\n';
   } else {
     print_usage(*context.out, report->as_object(), options.group_by);
   }

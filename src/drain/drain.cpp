@@ -38,6 +38,30 @@ struct Batch {
   journal::Position last() const { return frames.back().position; }
 };
 
+// Frames by kind, each kind's in their order. Nearly always there is one kind: then no frame is copied.
+class ByKind {
+ public:
+  using Frames = std::span<const journal::Frame>;
+
+  // `frames` outlive it.
+  explicit ByKind(Frames frames) {
+    const auto differs = [&](const journal::Frame& frame) { return frame.kind != frames.front().kind; };
+    if (std::ranges::none_of(frames, differs)) {
+      if (!frames.empty()) parts_.emplace(frames.front().kind, frames);
+      return;
+    }
+    for (const auto& frame : frames) copies_[frame.kind].push_back(frame);
+    for (const auto& [kind, copied] : copies_) parts_.emplace(kind, copied);
+  }
+  ByKind(const ByKind&) = delete;
+
+  const std::map<journal::Kind, Frames>& parts() const { return parts_; }
+
+ private:
+  std::map<journal::Kind, std::vector<journal::Frame>> copies_;
+  std::map<journal::Kind, Frames> parts_;
+};
+
 }  // namespace
 
 struct Drain::Impl {
@@ -52,7 +76,11 @@ struct Drain::Impl {
   std::shared_ptr<asio::steady_timer> wake;
   Status status;
   std::size_t rows_now;  // the batch's size; halved while a record that is refused is looked for
+  // Why the loop should not wait, and whether it does wait for records. `arrived`: the journal has more.
+  // `kicked`: somebody wants it written without the interval's delay.
+  bool arrived = false;
   bool kicked = false;
+  bool idle = false;
   bool closing = false;
   Uuid producer;
 
@@ -106,10 +134,11 @@ void Drain::start() {
       [wake = std::weak_ptr(impl_->wake), impl = impl_.get(), executor = impl_->database.executor()] {
         // The writer's thread may outrun close(): the timer tells whether the drain is still there.
         asio::post(executor, [wake, impl] {
-          if (const auto alive = wake.lock(); alive && !impl->kicked) {
-            impl->kicked = true;
-            alive->cancel();
-          }
+          const auto alive = wake.lock();
+          if (!alive) return;
+          impl->arrived = true;
+          // Only the wait for records ends: the interval in which they gather, and the backoff, go on.
+          if (impl->idle) alive->cancel();
         });
       });
   impl_->gate.spawn("drain", impl_->loop());
@@ -131,16 +160,17 @@ Status Drain::status() const {
 Task<Result<void>> Drain::close(Deadline deadline) {
   impl_->closing = true;
   impl_->wake->cancel();
-  const auto drained = co_await impl_->gate.drain(deadline);
+  // What it says of the loop does not matter: whether records are left is asked below.
+  (void)co_await impl_->gate.drain(deadline);
   CITADEL_CO_TRY(co_await impl_->gate.close(Deadline::after(std::chrono::seconds(5), impl_->clock)));
   impl_->journal.on_durable({});
   impl_->wake.reset();
   impl_->files.join();
-  if (!drained) {
+  if (const auto left = impl_->journal.status().undrained_records; left > 0) {
     co_return fail(
         Code::deadline_exceeded,
         fmt::format("{} records are not in the database yet; they stay in the journal for the next start",
-                    impl_->journal.status().undrained_records));
+                    left));
   }
   co_return Result<void>();
 }
@@ -175,15 +205,17 @@ Task<> Drain::Impl::loop() {
 }
 
 Task<> Drain::Impl::pause_until_work() {
-  if (!kicked && !closing) {
+  if (!arrived && !kicked && !closing) {
+    idle = true;
     wake->expires_at(MonotonicTime::max());
     co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
+    idle = false;
   }
-  kicked = false;
-  if (!closing) {
+  if (!kicked && !closing) {
     wake->expires_after(options.interval);
     co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
   }
+  arrived = kicked = false;
 }
 
 // One batch. True: there may be more. False: all is drained.
@@ -222,8 +254,16 @@ Task<Result<bool>> Drain::Impl::drain_one() {
 }
 
 Task<Result<void>> Drain::Impl::write_batch(const Batch& batch, Deadline deadline) {
-  for (auto& [kind, sink] : sinks) {
-    CITADEL_CO_TRY(co_await sink->prepare(database, batch.frames, deadline));
+  const ByKind by_kind(batch.frames);
+  for (const auto& [kind, frames] : by_kind.parts()) {
+    const auto sink = sinks.find(kind);
+    if (sink == sinks.end()) {
+      co_return fail(Code::unsupported,
+                     fmt::format("the journal holds a record of kind {}, which this version does not "
+                                 "know; it was written by a newer Citadel: start that version",
+                                 static_cast<int>(kind)));
+    }
+    CITADEL_CO_TRY(co_await sink->second->prepare(database, frames, deadline));
   }
   crash_point(CrashPoint::drain_before_transaction);
   auto outcome = co_await database.transact<SinkOutcome>(
@@ -248,26 +288,11 @@ Task<Result<SinkOutcome>> Drain::Impl::write_all(pg::Transaction& transaction,
   }
   if (frames.empty()) co_return total;
 
-  for (const auto& frame : frames) {
-    if (sinks.contains(frame.kind)) continue;
-    co_return fail(Code::unsupported,
-                   fmt::format("the journal holds a record of kind {}, which this version does not "
-                               "know; it was written by a newer Citadel: start that version",
-                               static_cast<int>(frame.kind)));
-  }
-  // Nearly always one kind, so that no frame is copied.
-  std::map<journal::Kind, std::vector<journal::Frame>> by_kind;
-  const bool one_kind =
-      std::ranges::all_of(frames, [&](const auto& f) { return f.kind == frames.front().kind; });
-  if (!one_kind) {
-    for (const auto& frame : frames) by_kind[frame.kind].push_back(frame);
-  }
   const Origin origin{producer, frames.front().position.epoch};
-  for (auto& [kind, sink] : sinks) {
-    const auto part = one_kind ? (kind == frames.front().kind ? frames : std::span<const journal::Frame>())
-                               : std::span<const journal::Frame>(by_kind[kind]);
-    if (part.empty()) continue;
-    CITADEL_CO_ASSIGN(const auto outcome, co_await sink->write(transaction, origin, part, deadline));
+  const ByKind by_kind(frames);
+  for (const auto& [kind, part] : by_kind.parts()) {
+    CITADEL_CO_ASSIGN(const auto outcome,
+                      co_await sinks.at(kind)->write(transaction, origin, part, deadline));
     total.stored += outcome.stored;
     total.repeated += outcome.repeated;
     total.conflicting += outcome.conflicting;

@@ -9,7 +9,7 @@
 // the journal fills. A record that PostgreSQL refuses for its content (SQLSTATE class 22 or 23) is found by
 // halving the batch and set aside in citadel.dead_letter, so that it blocks nobody and is not lost.
 //
-// All calls on the database's executor; file I/O runs on a thread of its own.
+// All calls on the database's executor, save kick(); file I/O runs on a thread of its own.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -58,7 +58,7 @@ class Drain {
   Drain(const Drain&) = delete;
 
   void start();
-  // Writes what is there without waiting for `interval`. From any thread.
+  // Writes what is there without waiting for `interval`, or for the pause after a failure. From any thread.
   void kick();
   // Drains what time allows, then stops. deadline_exceeded where records are left; they stay in the journal.
   Task<Result<void>> close(Deadline deadline);

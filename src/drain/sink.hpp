@@ -2,7 +2,8 @@
 //
 // A batch goes: prepare() outside any transaction, then write() inside the transaction that holds the lock on
 // the producer's watermark and moves it. So what write() does happens exactly once, whatever dies in between.
-// Both may be called again with the same frames, after an error or when a commit had to be resolved.
+// Both may be called again with the same frames, after an error or when a commit had to be resolved; write()
+// may get fewer than prepare() did, where some were written already. All calls on the database's executor.
 #pragma once
 #include <cstdint>
 #include <span>

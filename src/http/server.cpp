@@ -24,6 +24,8 @@ namespace {
 
 using asio::ip::tcp;
 
+// Of failures in a row, one in so many is logged: out of descriptors, each try fails.
+constexpr std::size_t accept_failures_logged = 100;
 constexpr auto accept_pause =
     std::chrono::milliseconds(50);                      // after a failed accept: descriptors may come free
 constexpr auto cut_off_time = std::chrono::seconds(5);  // for coroutines to end after they were cancelled
@@ -68,7 +70,7 @@ std::unexpected<Error> listen_failure(const boost::system::error_code& error, co
   if (error == asio::error::address_in_use) {
     return fail(Code::conflict,
                 fmt::format("{} is in use: stop the program that listens there (ss -ltnp shows it), "
-                            "or choose another port in http.listen",
+                            "or choose another port: http.listen, --http",
                             listen));
   }
   if (error == asio::error::access_denied) {
@@ -157,16 +159,21 @@ struct Server::State : std::enable_shared_from_this<State> {
   }
 
   Task<> accept() {
+    std::size_t failures = 0;  // in a row
     for (std::size_t turn = 0;; ++turn) {
       auto& shard = shards[turn % shards.size()];
       auto [error, socket] =
           co_await acceptor.async_accept(shard->executor(), asio::as_tuple(asio::use_awaitable));
       if (error == asio::error::operation_aborted || !acceptor.is_open()) co_return;
       if (error) {
-        log::warning("http", "a connection could not be accepted", {{"error", error.message()}});
+        if (failures++ % accept_failures_logged == 0) {
+          log::warning("http", "connections cannot be accepted; it is tried again",
+                       {{"error", error.message()}, {"failures", failures}});
+        }
         co_await aio::sleep_for(accept_pause);
         continue;
       }
+      failures = 0;
       if (shared->stats.connections_open >= static_cast<std::int64_t>(shared->options.connections_max)) {
         refuse(std::move(socket));
         continue;

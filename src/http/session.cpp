@@ -190,6 +190,9 @@ std::optional<Response> Session::route() {
 std::optional<Response> Session::authenticate() {
   std::string_view key;
   constexpr std::string_view scheme = "Bearer ";
+  if (request_.headers.count("Authorization") > 1) {
+    return problem_response(request_, Error(Code::invalid_argument, "a request has one Authorization"));
+  }
   if (const auto bearer = request_.headers.find("Authorization")) {
     if (bearer->size() > scheme.size() && equals_ignoring_case(bearer->substr(0, scheme.size()), scheme)) {
       key = bearer->substr(scheme.size());
@@ -320,9 +323,12 @@ void Session::report(const Response& response) {
         {request_.method, request_.route, response.status, body_bytes_, response.body.size(), took});
   }
   body_bytes_ = 0;
-  // 501 and 505 are the client's doing.
-  const bool ours = response.status >= 500 && response.status != 501 && response.status != 505;
-  const bool notable = ours || took >= options.slow;
+  // 501 and 505 are the client's doing. What is away or full (503, 507) logs it once, where it is noticed; a
+  // line for each request that meets it would fill the disk when it is needed most.
+  const int status = response.status;
+  const bool ours = status >= 500 && status != 501 && status != 505;
+  const bool refused = status == 503 || status == 507;
+  const bool notable = !refused && (ours || took >= options.slow);
   if (!notable && !log::enabled(log::Level::debug)) return;
   // The path alone: a query may hold what is nobody's business.
   log::write(notable ? log::Level::warning : log::Level::debug, "http", "request",

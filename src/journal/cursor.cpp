@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
 #include "base/bytes.hpp"
 #include "base/crash_point.hpp"
+#include "base/log.hpp"
 #include "journal/segment.hpp"
 
 namespace citadel::journal {
@@ -82,6 +84,12 @@ Result<void> CursorFile::write(Position position) {
   if (written) written = sync_data(fd_.get(), path_);
   if (!written) fd_.reset();
   crash_point(CrashPoint::journal_cursor_after_sync);
+  struct stat info{};
+  if (written && ::fstat(fd_.get(), &info) == 0 && info.st_nlink == 0) {
+    log::error("journal", "the cursor's file was removed while the daemon runs; it is written anew",
+               {{"file", path_.string()}});
+    return replace(raw);
+  }
   return written;
 }
 

@@ -22,7 +22,7 @@ class CursorFile {
   // What the file holds; write() continues from it.
   Result<Found> load();
   // Durable when it returns. After an error the descriptor is not used again: the next write replaces the
-  // file.
+  // file. So does a write that finds the file removed.
   Result<void> write(Position position);
 
  private:

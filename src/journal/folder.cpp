@@ -127,6 +127,7 @@ class Opening {
     if (::fstat(segment->fd.get(), &info) != 0)
       return fail_errno(errno, fmt::format("stat {}", path.string()));
     segment->file_bytes = static_cast<std::uint64_t>(info.st_size);
+    segment->inode = info.st_ino;
     CITADEL_ASSIGN(const auto raw, read_at(segment->fd.get(), 0, segment_header_bytes, path));
     File file{std::move(segment), std::nullopt, {}};
     if (const auto header = decode_segment_header(as_bytes(raw))) file.header = *header;
@@ -390,7 +391,8 @@ std::size_t count_quarantined(const fs::path& folder) {
 void remove_segments(const std::vector<std::shared_ptr<Segment>>& segments) {
   for (const auto& segment : segments) {
     crash_point(CrashPoint::journal_unlink_before);
-    if (::unlink(segment->path.c_str()) != 0) {
+    // One that somebody else removed is as gone as it should be.
+    if (::unlink(segment->path.c_str()) != 0 && errno != ENOENT) {
       log::error("journal", "a drained segment could not be unlinked",
                  {{"file", segment->path.string()},
                   {"error", std::error_code(errno, std::generic_category()).message()}});

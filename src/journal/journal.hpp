@@ -11,7 +11,8 @@
 //
 // An error of fdatasync is final for its segment: it is never repeated and its unacknowledged bytes are never
 // read back. The journal goes on in a new segment; where that fails too it refuses appends (fails closed).
-// Recovery cuts a torn tail of the last segment; damage elsewhere is quarantined, counted, logged and
+// The same goes for a segment whose file was removed or replaced under the journal; what was acknowledged in
+// it is written into a new file of its name. Recovery cuts a torn tail of the last segment; damage elsewhere is quarantined, counted, logged and
 // reported through `damage()`, never skipped in silence.
 #pragma once
 #include <cstdint>
@@ -92,6 +93,7 @@ struct Status {
                 shed_total = 0;
   bool failed = false;  // refuses appends until restarted
   std::string failure;
+  std::string warning;  // a file was removed while the journal used it: which, and what to do
 };
 
 class Journal {

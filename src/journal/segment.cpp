@@ -86,6 +86,9 @@ Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& fold
   segment->epoch = header.epoch;
   segment->salt = header.salt;
   segment->file_bytes = header.segment_bytes;
+  struct stat info{};
+  if (::fstat(fd.get(), &info) != 0) return fail_errno(errno, fmt::format("stat {}", from.string()));
+  segment->inode = info.st_ino;
   // The header is durable before the file has its name: a named segment always had a whole header.
   CITADEL_TRY(write_at(fd.get(), encode_segment_header(header), 0, from));
   crash_point(CrashPoint::journal_segment_after_header);
@@ -99,6 +102,23 @@ Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& fold
   crash_point(CrashPoint::journal_segment_after_folder_sync);
   segment->fd = std::move(fd);
   return segment;
+}
+
+bool has_its_name(const Segment& segment) {
+  struct stat info{};
+  if (::stat(segment.path.c_str(), &info) == 0) return info.st_ino == segment.inode;
+  return errno != ENOENT && errno != ENOTDIR;
+}
+
+Result<void> restore_segment(Segment& segment, std::uint64_t bytes) {
+  CITADEL_ASSIGN(const auto content, read_at(segment.fd.get(), 0, bytes, segment.path));
+  CITADEL_TRY(write_file_durably(segment.path, content, 0600));
+  struct stat info{};
+  if (::stat(segment.path.c_str(), &info) != 0) {
+    return fail_errno(errno, fmt::format("stat {}", segment.path.string()));
+  }
+  segment.inode = info.st_ino;
+  return {};
 }
 
 Result<void> write_at(int fd, std::string_view bytes, std::uint64_t offset,

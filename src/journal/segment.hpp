@@ -23,6 +23,7 @@ struct Segment {
   std::uint64_t index = 0;
   std::uint64_t epoch = 0;
   std::uint32_t salt = 0;  // 0: the header is damaged, any salt will do
+  ino_t inode = 0;         // of the file that has the name; the writer's own once the journal is open
 
   std::uint64_t file_bytes = 0;
   std::vector<Run> runs;           // the durable frames
@@ -51,6 +52,13 @@ Result<std::shared_ptr<Segment>> begin_segment(const std::filesystem::path& fold
                                                UniqueFd fd, const SegmentHeader& header);
 // The name that allocate_segment() uses; left over by a crash, it is removed at open.
 std::filesystem::path spare_path(const std::filesystem::path& folder);
+
+// Whether the segment's name still leads to its file. Where it was removed or replaced, what is written goes
+// into a file that is gone with this process. An error of the look itself is no answer, and counts as yes.
+bool has_its_name(const Segment& segment);
+// Gives a segment that lost its name its first `bytes` bytes again, durably, in a new file of that name.
+// Readers go on with the old one.
+Result<void> restore_segment(Segment& segment, std::uint64_t bytes);
 
 // All of `bytes` at `offset`.
 Result<void> write_at(int fd, std::string_view bytes, std::uint64_t offset,

@@ -19,6 +19,8 @@ using namespace std::chrono_literals;
 constexpr auto full_pause = 100ms;
 // A group that follows one of many waits for its company at most this part of an fdatasync.
 constexpr int company_wait_divisor = 4;
+// How often the files that are not written at present are looked after.
+constexpr auto watch_interval = 1s;
 
 Error not_durable(const Error& cause) {
   return Error(
@@ -80,19 +82,20 @@ Result<void> Writer::submit(Append append) {
 }
 
 void Writer::run() {
-  for (;;) {
-    auto appends = take();
-    if (appends.empty()) return;
-    write(std::move(appends));
+  while (auto appends = take()) {
+    write(*std::move(appends));
+    if (Monotonic::now() >= watch_at_) watch_files();
   }
 }
 
-// What is queued, up to gather_bytes and at least one; nothing when the writer is to end.
-std::vector<Append> Writer::take() {
+// What is queued, up to gather_bytes; nothing of it when the files are to be looked after; nullopt when the
+// writer is to end.
+std::optional<std::vector<Append>> Writer::take() {
   std::unique_lock lock(queue_mutex_);
-  wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
-  gather_company(lock);
   std::vector<Append> taken;
+  if (!wake_.wait_until(lock, watch_at_, [&] { return stopping_ || !queue_.empty(); })) return taken;
+  if (queue_.empty()) return std::nullopt;
+  gather_company(lock);
   std::size_t bytes = 0;
   while (!queue_.empty() && (taken.empty() || bytes + queue_.front().bytes <= options_.gather_bytes)) {
     bytes += queue_.front().bytes;
@@ -210,6 +213,10 @@ Result<void> Writer::write_and_sync() {
   CITADEL_TRY(sync_data(active_->fd.get(), active_->path));
   last_sync_ = Monotonic::now() - began;
   crash_point(CrashPoint::journal_append_after_sync);
+  if (!has_its_name(*active_)) {
+    return fail(Code::io_error,
+                fmt::format("{} was removed while the journal wrote to it", active_->path.string()));
+  }
   return {};
 }
 
@@ -246,6 +253,7 @@ void Writer::publish() {
 void Writer::poison(const Error& error) {
   log::error("journal", "a write failed: its segment is given up, its records are not acknowledged",
              {{"segment", active_->path.string()}, {"durable_bytes", offset_}, {"error", error}});
+  if (!has_its_name(*active_)) rescue(*active_, offset_);
   std::vector<std::shared_ptr<Segment>> useless;
   {
     const std::lock_guard lock(state_.mutex);
@@ -262,6 +270,52 @@ void Writer::poison(const Error& error) {
   hash_ = next_.previous_hash;
   (void)rotate();  // where it fails, either the journal has failed closed, or it waits for room
   acknowledge(not_durable(error));
+}
+
+// Looks whether somebody removed files that the journal counts on, and makes them anew.
+void Writer::watch_files() {
+  watch_at_ = Monotonic::now() + watch_interval;
+  if (closed_) return;
+  if (active_ && !has_its_name(*active_)) {
+    poison(Error(Code::io_error,
+                 fmt::format("{} was removed while the journal used it", active_->path.string())));
+  }
+  std::vector<std::shared_ptr<Segment>> segments;
+  {
+    const std::lock_guard lock(state_.mutex);
+    segments.assign(state_.segments.begin(), state_.segments.end());
+  }
+  for (const auto& segment : segments) {
+    if (segment == active_ || has_its_name(*segment)) continue;
+    // A segment leaves the list before the journal itself unlinks it.
+    std::unique_lock lock(state_.mutex);
+    if (std::ranges::find(state_.segments, segment) == state_.segments.end()) continue;
+    lock.unlock();
+    rescue(*segment, segment->file_bytes);
+  }
+  std::error_code unknown;
+  if (closed_ || std::filesystem::exists(options_.folder / "identity", unknown) || unknown) return;
+  const auto stored = store_identity(options_.folder, {next_.producer, next_.epoch});
+  log::error("journal", "the file 'identity' was removed while the daemon runs; it is written anew",
+             {{"folder", options_.folder.string()}, {"outcome", stored ? "good" : stored.error().message}});
+}
+
+// The segment's file was removed; what was acknowledged lives on in the descriptor, up to the end of this
+// process.
+void Writer::rescue(Segment& segment, std::uint64_t bytes) {
+  const auto restored = segment.empty() ? Result<void>() : restore_segment(segment, bytes);
+  const std::string what =
+      restored ? "it was removed while the journal used it; its records were written anew. Let nothing but the "
+                 "daemon touch the folder"
+               : fmt::format("it was removed while the journal used it, and could not be written anew ({}). Let "
+                             "the daemon run until its records are in the database",
+                             restored.error().message);
+  if (!restored) segment.inode = 0;
+  log::error("journal", "a segment was removed under the journal",
+             {{"segment", segment.path.string()}, {"reason", what}});
+  const std::lock_guard lock(state_.mutex);
+  state_.totals.warning = fmt::format("{}: {}", segment.path.filename().string(), what);
+  state_.damage.push_back({segment.path, bytes, 0, what});
 }
 
 // Tells every member of the group; those who wait on an executor are told by one post for each executor.

@@ -50,7 +50,7 @@ class Writer {
 
  private:
   void run();
-  std::vector<Append> take();
+  std::optional<std::vector<Append>> take();
   void gather_company(std::unique_lock<std::mutex>& lock);
   void write(std::vector<Append> appends);
   Result<void> admit(const Append& append);
@@ -60,6 +60,8 @@ class Writer {
   Result<void> write_and_sync();
   void publish();
   void poison(const Error& error);
+  void watch_files();
+  void rescue(Segment& segment, std::uint64_t bytes);
   void acknowledge(const std::optional<Error>& error);
   Result<void> ensure_spare();
   Result<void> rotate();
@@ -106,6 +108,7 @@ class Writer {
   bool closed_ = false;  // what failed_ tells the callers
   std::size_t last_group_ = 0;
   Monotonic::duration last_sync_{};
+  MonotonicTime watch_at_ = MonotonicTime::min();  // when the folder's files are looked after again
   // Held so that one more segment can be begun when the process is out of descriptors.
   UniqueFd reserve_;
 

@@ -7,9 +7,9 @@
 //   record.status = in.optional_integer("status", 100, 599).value_or(200);
 //   CITADEL_TRY(in.finish());   // "/0/prompt_tokens: must be an integer from 0 to 1000000000, not -3"
 //
-// finish() also refuses a field that nobody asked for, and suggests the nearest name. A field that is null
-// counts as absent. Errors are invalid_argument; they show at most the beginning of a value. The object and
-// the path outlive the reader.
+// Each name is asked for once. finish() also refuses a field that nobody asked for, and suggests the nearest
+// name. A field that is null counts as absent. Errors are invalid_argument; they show at most the beginning
+// of a value. The object and the path outlive the reader.
 #pragma once
 #include <array>
 #include <boost/json/object.hpp>

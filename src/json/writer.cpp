@@ -4,131 +4,68 @@
 
 #include <charconv>
 #include <cmath>
-#include <iterator>
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/quote.hpp"
 
 namespace citadel::json {
 namespace {
 
-constexpr std::string_view replacement = "\xEF\xBF\xBD";
-
-// The length of the well-formed UTF-8 sequence that begins `text` (Unicode 15, table 3-7); 0 where there is
-// none.
-std::size_t sequence_length(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
-  const auto trail = [&](std::size_t i) { return (at(i) & 0xC0) == 0x80; };
-  const unsigned char lead = at(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return trail(1) ? 2 : 0;
-  if (lead >= 0xE0 && lead <= 0xEF) {
-    const unsigned char low = lead == 0xE0 ? 0xA0 : 0x80, high = lead == 0xED ? 0x9F : 0xBF;
-    return at(1) >= low && at(1) <= high && trail(2) ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead <= 0xF4) {
-    const unsigned char low = lead == 0xF0 ? 0x90 : 0x80, high = lead == 0xF4 ? 0x8F : 0xBF;
-    return at(1) >= low && at(1) <= high && trail(2) && trail(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-void append_escaped(std::string& to, char c) {
-  switch (c) {
-    case '"':
-      to += "\\\"";
-      break;
-    case '\\':
-      to += "\\\\";
-      break;
-    case '\n':
-      to += "\\n";
-      break;
-    case '\r':
-      to += "\\r";
-      break;
-    case '\t':
-      to += "\\t";
-      break;
-    default:
-      fmt::format_to(std::back_inserter(to), "\\u{:04x}", static_cast<unsigned>(c));
-      break;
-  }
-}
-
-bool is_plain(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\';
-}
+constexpr int depth_max = 64;  // the bits of Writer::objects_
 
 }  // namespace
-
-void append_quoted(std::string& to, std::string_view text) {
-  to += '"';
-  while (!text.empty()) {
-    std::size_t plain = 0;
-    while (plain < text.size() && is_plain(text[plain])) ++plain;
-    to += text.substr(0, plain);
-    text.remove_prefix(plain);
-    if (text.empty()) break;
-    std::size_t length = 1;
-    if (static_cast<unsigned char>(text.front()) < 0x80) {
-      append_escaped(to, text.front());
-    } else if (length = sequence_length(text); length != 0) {
-      to += text.substr(0, length);
-    } else {
-      to += replacement;
-      length = 1;
-    }
-    text.remove_prefix(length);
-  }
-  to += '"';
-}
-
 void Writer::before_value() {
   if (after_key_) {
     after_key_ = false;
     return;
   }
   CITADEL_CHECK(depth_ > 0 || out_.empty(), "a second value after the first one ended");
+  CITADEL_CHECK(!in_object(), "a member without a key");
   if (!first_) out_ += ',';
   first_ = false;
 }
 
-Writer& Writer::begin_object() {
+void Writer::begin(char bracket, bool is_object) {
   before_value();
-  out_ += '{';
+  CITADEL_CHECK(depth_ < depth_max, "more is open than the writer can remember");
+  const auto bit = std::uint64_t{1} << depth_;
+  objects_ = is_object ? objects_ | bit : objects_ & ~bit;
   ++depth_;
+  out_ += bracket;
   first_ = true;
+}
+
+void Writer::end(char bracket, bool is_object) {
+  CITADEL_CHECK(depth_ > 0 && !after_key_, "nothing to end, or a key without a value");
+  CITADEL_CHECK(in_object() == is_object, "an object's end closes an array, or an array's an object");
+  out_ += bracket;
+  --depth_;
+  first_ = false;
+}
+
+Writer& Writer::begin_object() {
+  begin('{', true);
   return *this;
 }
 
 Writer& Writer::end_object() {
-  CITADEL_CHECK(depth_ > 0 && !after_key_, "no object to end, or a key without a value");
-  out_ += '}';
-  --depth_;
-  first_ = false;
+  end('}', true);
   return *this;
 }
 
 Writer& Writer::begin_array() {
-  before_value();
-  out_ += '[';
-  ++depth_;
-  first_ = true;
+  begin('[', false);
   return *this;
 }
 
 Writer& Writer::end_array() {
-  CITADEL_CHECK(depth_ > 0 && !after_key_, "no array to end, or a key without a value");
-  out_ += ']';
-  --depth_;
-  first_ = false;
+  end(']', false);
   return *this;
 }
 
 Writer& Writer::key(std::string_view name) {
-  CITADEL_CHECK(depth_ > 0 && !after_key_, "a key outside an object, or after a key");
+  CITADEL_CHECK(in_object() && !after_key_, "a key outside an object, or after a key");
   if (!first_) out_ += ',';
   first_ = false;
   append_quoted(out_, name);

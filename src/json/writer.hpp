@@ -1,5 +1,6 @@
 // Writer: JSON text, appended piece by piece, without building values first. Commas and escapes are its work;
-// that objects and arrays are closed, and that a key stands before each member, is the caller's (CHECK).
+// that objects and arrays are closed, each by its own end, that a key stands before each member of an object,
+// and that no more than 64 are open, is the caller's (CHECK). Not thread-safe.
 //
 //   json::Writer out;
 //   out.begin_object().key("id").text(id).key("tokens").integer(7).end_object();
@@ -36,14 +37,15 @@ class Writer {
 
  private:
   void before_value();
+  void begin(char bracket, bool is_object);
+  void end(char bracket, bool is_object);
+  bool in_object() const { return depth_ > 0 && (objects_ >> (depth_ - 1) & 1) != 0; }
 
   std::string out_;
   int depth_ = 0;
-  bool first_ = true;  // nothing yet in the innermost container
+  std::uint64_t objects_ = 0;  // of what is open, a bit each from the outermost: whether it is an object
+  bool first_ = true;          // nothing yet in the innermost container
   bool after_key_ = false;
 };
-
-// Appends `text` as a JSON string, quotes included.
-void append_quoted(std::string& to, std::string_view text);
 
 }  // namespace citadel::json

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "json/parse.hpp"
+#include "json/serialize.hpp"
 
 namespace citadel::json {
 namespace {
@@ -75,7 +76,26 @@ TEST(JsonWriterDeathTest, AnIncompleteTextIsABug) {
       },
       "not complete");
   EXPECT_DEATH({ Writer().key("a"); }, "a key outside an object");
-  EXPECT_DEATH({ Writer().end_array(); }, "no array to end");
+  EXPECT_DEATH({ Writer().begin_array().key("a"); }, "a key outside an object");
+  EXPECT_DEATH({ Writer().begin_object().text("a"); }, "a member without a key");
+  EXPECT_DEATH({ Writer().end_array(); }, "nothing to end");
+  EXPECT_DEATH({ Writer().begin_object().end_array(); }, "closes an array");
+  EXPECT_DEATH({ Writer().begin_object().key("a").begin_array().end_object(); }, "closes an array");
+  EXPECT_DEATH(
+      {
+        Writer out;
+        for (int i = 0; i < 65; ++i) out.begin_array();
+      },
+      "more is open");
+}
+
+TEST(JsonSerialize, WritesEveryKindAsPeopleRead) {
+  const std::string text =
+      R"({"a":[null,true,-7,18446744073709551615,1.5,0.0,202.63,"x\u00e9"],"b":{},"c":[]})";
+  const auto value = parse(text, {});
+  ASSERT_TRUE(value);
+  EXPECT_EQ(serialize(*value),
+            "{\"a\":[null,true,-7,18446744073709551615,1.5,0.0,202.63,\"x\u00e9\"],\"b\":{},\"c\":[]}");
 }
 
 }  // namespace

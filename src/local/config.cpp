@@ -173,6 +173,7 @@ std::string pool_hba_conf() {
 local  all  all                scram-sha-256
 host   all  all  127.0.0.1/32  scram-sha-256
 host   all  all  ::1/128       scram-sha-256
+host   all  all  samehost      scram-sha-256
 )";
 }
 

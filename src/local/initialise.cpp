@@ -48,7 +48,7 @@ Result<void> check_space(const Layout& layout) {
 }
 
 // A file of the servers': no secret may be readable before it has its owner and mode, so the file is made
-// anew.
+// anew. Synced, since the rename that makes a new PGDATA trusted must not become durable before it.
 Result<void> write_for(const Account& account, const std::filesystem::path& path, std::string_view content) {
   ::unlink(path.c_str());
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -56,12 +56,8 @@ Result<void> write_for(const Account& account, const std::filesystem::path& path
   if (account.drop && ::fchown(fd.get(), account.uid, account.gid) != 0) {
     return fail_errno(errno, fmt::format("give {} to {}", path.string(), account.name));
   }
-  while (!content.empty()) {
-    const auto written = ::write(fd.get(), content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return fail_errno(errno, fmt::format("write {}", path.string()));
-    content.remove_prefix(static_cast<std::size_t>(written));
-  }
+  CITADEL_TRY(write_all(fd.get(), content, path));
+  if (::fsync(fd.get()) != 0) return fail_errno(errno, fmt::format("fsync {}", path.string()));
   return {};
 }
 
@@ -81,7 +77,7 @@ Result<Passwords> load_passwords(const Layout& layout, bool make) {
 
 Result<void> initialise(const Layout& layout, const Account& account, const Programs& programs,
                         const Passwords& passwords, Durability durability, Deadline deadline,
-                        const Progress& progress) {
+                        const Progress& progress, const std::stop_token& stop) {
   CITADEL_TRY(check_space(layout));
   std::error_code error;
   std::filesystem::remove_all(layout.postgres_new, error);
@@ -97,7 +93,7 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
                  .folder = layout.pgpool,
                  .death_signal = SIGKILL};
   if (durability == Durability::none) initdb.arguments.push_back("--no-sync");
-  auto made = run(initdb, account, {}, deadline);
+  auto made = run(initdb, account, {}, deadline, stop);
   if (!made) return std::unexpected(std::move(made).error().in("initdb"));
 
   progress("making the roles and the database citadel_ai");
@@ -108,14 +104,15 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
                     durability == Durability::none ? "fsync=off" : "fsync=on", "postgres"},
       .folder = layout.postgres_new,
       .death_signal = SIGKILL};
-  auto booted =
-      run(single, account, bootstrap_sql(passwords.superuser, passwords.owner, passwords.app), deadline);
+  auto booted = run(single, account, bootstrap_sql(passwords.superuser, passwords.owner, passwords.app),
+                    deadline, stop);
   if (!booted) return std::unexpected(std::move(booted).error().in("make roles"));
 
   auto conf = read_file(layout.postgres_new / "postgresql.conf", 1 << 20);
   if (!conf) return std::unexpected(conf.error());
   CITADEL_TRY(
       write_for(account, layout.postgres_new / "postgresql.conf", *conf + "\ninclude = 'citadel.conf'\n"));
+  CITADEL_TRY(sync_folder(layout.postgres_new));
   if (::rename(layout.postgres_new.c_str(), layout.postgres.c_str()) != 0) {
     return fail_errno(errno,
                       fmt::format("rename {} to {}", layout.postgres_new.string(), layout.postgres.string()));

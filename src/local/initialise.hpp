@@ -22,7 +22,7 @@ Result<Passwords> load_passwords(const Layout& layout, bool make);
 
 Result<void> initialise(const Layout& layout, const Account& account, const Programs& programs,
                         const Passwords& passwords, Durability durability, Deadline deadline,
-                        const Progress& progress);
+                        const Progress& progress, const std::stop_token& stop);
 
 // Writes the configuration files anew.
 Result<void> write_configuration(const Layout& layout, const Account& account, const ConfigInput& input,

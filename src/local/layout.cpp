@@ -47,7 +47,7 @@ Result<UniqueFd> lock_data(const std::filesystem::path& data) {
     const auto got = ::pread(fd.get(), holder, sizeof holder - 1, 0);
     return fail(
         Code::conflict,
-        fmt::format("another citadel (process {}) uses data folder {}; stop it, or choose another folder",
+        fmt::format("another citadel (process {}) uses data folder {}; stop it, or choose another folder with --data",
                     got > 0 ? std::string_view(holder, static_cast<std::size_t>(got)) : "unknown",
                     data.string()));
   }

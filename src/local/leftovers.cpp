@@ -136,8 +136,8 @@ Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, st
       if (!led) ::kill(pid, SIGKILL);
       ::kill(pid, SIGCONT);  // a stopped process hears no other signal
     }
-    std::this_thread::sleep_for(        // sleep: not our children, so there is nothing to wait on
-        std::chrono::milliseconds(5));  // sleep: not our children, so there is nothing to wait on
+    // sleep: not our children, so there is nothing to wait on
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
 

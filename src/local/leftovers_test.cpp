@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 
 #include <fstream>
+#include <stop_token>
+#include <thread>
 
 #include "base/file.hpp"
 #include "local/ports.hpp"
@@ -93,6 +95,22 @@ TEST(LocalSpawn, DeadlineEndsTheProgram) {
   const auto late = run({.arguments = {"/bin/sleep", "60"}, .folder = "/", .death_signal = SIGKILL}, self(),
                         {}, Deadline::after(50ms));
   EXPECT_EQ(late.error().code, Code::deadline_exceeded);
+}
+
+TEST(LocalSpawn, AStopEndsTheProgramAndWhatItStarted) {
+  const Folder folder;
+  std::stop_source stop;
+  std::jthread asker([&] {
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(folder / "begun"); }));
+    stop.request_stop();
+  });
+  const auto cancelled = run({.arguments = {"/bin/sh", "-c", "/bin/sleep 600 & touch begun; /bin/sleep 600"},
+                              .folder = folder.path(),
+                              .death_signal = SIGKILL},
+                             self(), {}, Deadline::after(10 * patience), stop.get_token());
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::cancelled);
+  EXPECT_TRUE(eventually([&] { return find_processes(folder.path(), "sleep", self()).empty(); }));
 }
 
 TEST(LocalSpawn, MissingProgramIsAnErrorOfStart) {

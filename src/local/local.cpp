@@ -99,6 +99,9 @@ struct LocalServers::Impl {
   Result<void> end_leftovers(Server server, pid_t leader, Monotonic::duration patience) const;
   Result<void> clean_up(Server server, pid_t died) const;
   Result<void> configure() const;
+  Result<void> start(Server server, Deadline deadline, const std::stop_token& stop) {
+    return supervisor->start(static_cast<std::size_t>(server), deadline, stop);
+  }
   Supervisor::Program postgres_program();
   Supervisor::Program pgpool_program();
 };
@@ -180,7 +183,7 @@ LocalServers::LocalServers(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 LocalServers::~LocalServers() = default;
 
 Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, Deadline deadline,
-                                                          Progress progress) {
+                                                          Progress progress, const std::stop_token& stop) {
   if (!progress) progress = [](std::string_view) {};
   CITADEL_TRY(check_options(options));
   auto impl = std::make_unique<Impl>();
@@ -202,7 +205,7 @@ Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, 
   CITADEL_ASSIGN(impl->passwords, load_passwords(impl->layout, !major.has_value()));
   if (!major) {
     CITADEL_TRY(initialise(impl->layout, impl->account, impl->programs, impl->passwords,
-                           impl->options.durability, deadline, progress));
+                           impl->options.durability, deadline, progress, stop));
   }
   CITADEL_TRY(impl->configure());
 
@@ -214,9 +217,9 @@ Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, 
   const auto& made = *servers->impl_;
   progress(fmt::format("starting PostgreSQL {} on port {}", made.programs.postgres_major,
                        made.options.postgres_port));
-  CITADEL_TRY(servers->start(Server::postgres, deadline));
+  CITADEL_TRY(servers->impl_->start(Server::postgres, deadline, stop));
   progress(fmt::format("starting Pgpool-II on port {}", made.options.pgpool_port));
-  CITADEL_TRY(servers->start(Server::pgpool, deadline));
+  CITADEL_TRY(servers->impl_->start(Server::pgpool, deadline, stop));
   return servers;
 }
 
@@ -278,7 +281,7 @@ Result<void> LocalServers::stop(Server server, Deadline deadline) {
 }
 
 Result<void> LocalServers::start(Server server, Deadline deadline) {
-  return impl_->supervisor->start(static_cast<std::size_t>(server), deadline);
+  return impl_->start(server, deadline, {});
 }
 
 Result<void> LocalServers::kill(Server server, int signal) {

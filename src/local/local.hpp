@@ -24,6 +24,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,8 +93,11 @@ using Progress = std::function<void(std::string_view)>;
 
 class LocalServers {
  public:
+  // `cancelled` where a stop is asked for meanwhile: what had been started has ended then, and the data
+  // folder is good for another start.
   static Result<std::unique_ptr<LocalServers>> start(LocalOptions options, Deadline deadline,
-                                                     Progress progress = {});
+                                                     Progress progress = {},
+                                                     const std::stop_token& stop = {});
   // Stops what runs, within 10 s.
   ~LocalServers();
   LocalServers(const LocalServers&) = delete;

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <optional>
 
 namespace citadel::local {
@@ -93,7 +94,11 @@ Result<Child> spawn(const Command& command, const Account& account, int input, i
   }
   report[1].reset();
   int error_number = 0;
-  if (::read(report[0].get(), &error_number, sizeof error_number) == sizeof error_number) {
+  ssize_t got = 0;
+  do {
+    got = ::read(report[0].get(), &error_number, sizeof error_number);
+  } while (got < 0 && errno == EINTR);
+  if (got == sizeof error_number) {
     ::waitpid(pid, nullptr, 0);
     return fail_errno(error_number, fmt::format("start {} as user {}", command.arguments[0], account.name));
   }
@@ -118,7 +123,7 @@ std::optional<std::string> ended(const Child& child) {
 }
 
 Result<std::string> run(const Command& command, const Account& account, std::string_view input,
-                        Deadline deadline) {
+                        Deadline deadline, const std::stop_token& stop) {
   CITADEL_ASSIGN(auto in, make_pipe());
   CITADEL_ASSIGN(auto out, make_pipe());
   CITADEL_ASSIGN(auto child, spawn(command, account, in[0].get(), out[1].get()));
@@ -126,12 +131,17 @@ Result<std::string> run(const Command& command, const Account& account, std::str
   out[1].reset();
   const auto program = std::filesystem::path(command.arguments[0]).filename().string();
   std::string text;
+  // The whole group: initdb has programs of its own under way. Nobody has reaped it, so its number is still
+  // its own; and the output ends only when the last of them has.
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  on_stop.emplace(stop, [pid = child.pid] { ::kill(-pid, SIGKILL); });
   for (;;) {
     if (input.empty()) in[1].reset();
     pollfd fds[] = {{out[0].get(), POLLIN, 0}, {in[1].get(), POLLOUT, 0}};
     ::poll(fds, 2, milliseconds_left(deadline));
     if (deadline.expired()) {
-      ::kill(child.pid, SIGKILL);
+      on_stop.reset();
+      ::kill(-child.pid, SIGKILL);
       ::waitpid(child.pid, nullptr, 0);
       return fail(Code::deadline_exceeded, fmt::format("{} did not end in time", program));
     }
@@ -147,10 +157,13 @@ Result<std::string> run(const Command& command, const Account& account, std::str
     text.append(buffer, static_cast<std::size_t>(got));
     if (text.size() > output_bytes_max) text.erase(0, text.size() - output_bytes_max);
   }
+  on_stop.reset();
   int status = 0;
   while (::waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
+  if (stop.stop_requested())
+    return fail(Code::cancelled, fmt::format("{} was ended: a stop was asked for", program));
   if (text.contains("No space left on device")) {
     return fail(Code::storage_full, fmt::format("{}: no space left on the data folder's disk", program));
   }

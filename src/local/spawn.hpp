@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,9 @@ Result<Child> spawn(const Command& command, const Account& account, int input, i
 // Reaps; nullopt while it runs. The text says how it ended: "exit code 1", "signal 9".
 std::optional<std::string> ended(const Child& child);
 
-// Runs to the end with `input`. A code other than 0 is `internal` with the last lines of output.
+// Runs to the end with `input`. A code other than 0 is `internal` with the last lines of output; `cancelled`
+// where a stop was asked for meanwhile: the program and what it started are killed then, and gone.
 Result<std::string> run(const Command& command, const Account& account, std::string_view input,
-                        Deadline deadline);
+                        Deadline deadline, const std::stop_token& stop = {});
 
 }  // namespace citadel::local

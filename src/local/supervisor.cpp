@@ -102,7 +102,12 @@ void Supervisor::wake() const {
   [[maybe_unused]] const auto ignored = ::write(wake_.get(), &one, sizeof one);
 }
 
-Result<void> Supervisor::start(std::size_t index, Deadline deadline) {
+Result<void> Supervisor::start(std::size_t index, Deadline deadline, const std::stop_token& stop) {
+  // Made before the lock is taken and gone after it is given back: it takes the lock itself.
+  const std::stop_callback on_stop(stop, [this] {
+    const std::lock_guard guard(mutex_);
+    changed_.notify_all();
+  });
   std::unique_lock lock(mutex_);
   auto& server = *servers_[index];
   if (server.state == State::running) return {};
@@ -111,10 +116,14 @@ Result<void> Supervisor::start(std::size_t index, Deadline deadline) {
   server.deaths_in_row = 0;
   server.restart_at = {};
   wake();
-  const bool done = changed_.wait_until(lock, deadline.when(),
-                                        [&] { return server.state == State::running || !server.wanted; });
+  const bool done = changed_.wait_until(lock, deadline.when(), [&] {
+    return server.state == State::running || !server.wanted || stop.stop_requested();
+  });
   server.one_try = false;
   if (server.state == State::running) return {};
+  if (server.wanted && stop.stop_requested()) {
+    return fail(Code::cancelled, fmt::format("a stop was asked for while {} started", server.program.name));
+  }
   if (done) return fail(Code::unavailable, server.last_failure);
   // Left wanted: whoever gave up waiting decides whether to stop it.
   return fail(Code::deadline_exceeded,
@@ -171,6 +180,8 @@ void Supervisor::loop() {
   ::prctl(PR_SET_NAME, "citadel-local");
   sigset_t all;
   ::sigfillset(&all);
+  // Save what a fault of this thread raises: blocked, it would kill without a word.
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) ::sigdelset(&all, fault);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   std::unique_lock lock(mutex_);
   while (!quit_) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -44,7 +45,9 @@ class Supervisor {
   Supervisor& operator=(const Supervisor&) = delete;
 
   // Started, and ready. Fails with the tail of the log where it dies meanwhile; it is left stopped then.
-  Result<void> start(std::size_t index, Deadline deadline);
+  // `cancelled` where a stop was asked for first: it goes on to start, until stop() or the end of this
+  // object.
+  Result<void> start(std::size_t index, Deadline deadline, const std::stop_token& stop = {});
   // At half of the time it gets the abort signal, then SIGKILL.
   Result<void> stop(std::size_t index, Deadline deadline);
   ServerStatus status(std::size_t index) const;

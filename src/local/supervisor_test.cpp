@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <fstream>
+#include <stop_token>
+#include <thread>
 
 #include "local/test_tools.hpp"
 
@@ -67,6 +69,22 @@ TEST_F(LocalSupervisorTest, NeverReadyEndsAtTheDeadline) {
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, Code::deadline_exceeded);
   EXPECT_THAT(late.error().message, HasSubstr("still thinking"));
+}
+
+TEST_F(LocalSupervisorTest, AStopThatIsAskedForEndsTheWaitForAStart) {
+  std::stop_source stop;
+  std::jthread asker([&] {
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(folder_ / "begun"); }));
+    stop.request_stop();
+  });
+  Supervisor supervisor(self(), {shell("touch begun; exec sleep 600")});
+  const auto cancelled = supervisor.start(0, Deadline::after(10 * patience), stop.get_token());
+  ASSERT_FALSE(cancelled);
+  EXPECT_EQ(cancelled.error().code, Code::cancelled);
+  ASSERT_TRUE(supervisor.stop(0, Deadline::after(patience)));
+  EXPECT_EQ(supervisor.status(0).pid, -1);
+  EXPECT_EQ(supervisor.start(0, Deadline::after(10 * patience), stop.get_token()).error().code,
+            Code::cancelled);
 }
 
 TEST_F(LocalSupervisorTest, ProgramThatDiesIsStartedAgain) {

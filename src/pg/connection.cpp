@@ -74,6 +74,7 @@ Task<Result<std::string>> Connection::Impl::ensure_prepared(const Statement& sta
   }
   was_cached = false;
   CITADEL_CO_TRY(check_allowed(route, statement.sql));
+  if (std::exchange(deallocate_due, false)) CITADEL_CO_TRY(co_await simple("DEALLOCATE ALL", deadline));
   std::string name = prepared.new_name();
   CITADEL_CO_TRY(session->send_prepare(name, statement.sql, types));
   auto made = co_await session->collect(deadline);
@@ -88,9 +89,15 @@ bool Connection::Impl::evict_if_gone(const Error& error, const Statement& statem
   const bool gone = is_state(error, "26000");
   const bool stale = is_state(error, "0A000") && error.retry == Retry::fresh_snapshot;
   if (!gone && !stale) return false;
-  // One DEALLOCATE ALL takes them all, but each is found out by itself: a single one may be gone as well.
   if (prepared.find(statement.sql, types) != nullptr) ++reprepared_total;
-  prepared.erase(statement.sql, types);
+  if (stale) {
+    prepared.erase(statement.sql, types);
+    return true;
+  }
+  // Where one is gone, all may be: a DEALLOCATE ALL takes them together. Were each found out by itself, a
+  // transaction would have to run again once for each of its statements.
+  prepared.clear();
+  deallocate_due = true;
   return true;
 }
 

@@ -62,9 +62,9 @@ struct Statement {
 // primary while Pgpool-II's allow_sql_comments is off; the statement is prepared under that text.
 enum class Routing : std::uint8_t { any, primary };
 
-// How the calls of a pipeline stand to each other outside BEGIN. `each`: every call commits by itself. `once`: all are
-// one implicit transaction, which costs less than half; only for calls that merely read, because those behind a failed
-// one run again, and those before it are rolled back.
+// How the calls of a pipeline stand to each other outside BEGIN. `each`: every call commits by itself.
+// `once`: all are one implicit transaction, which costs less than half; only for calls that merely read,
+// because those behind a failed one run again, and those before it are rolled back.
 enum class PipelineSync : std::uint8_t { each, once };
 
 enum class SessionState : std::uint8_t {
@@ -93,9 +93,9 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Prepared on first use, binary both ways. 26000 (statement gone: DEALLOCATE, failover) and 0A000 (its
-  // result type changed) evict it from the cache, and outside a transaction it is prepared again and repeated
-  // once, unseen.
+  // Prepared on first use, binary both ways. 0A000 (its result type changed) evicts it from the cache; 26000
+  // (statement gone: DEALLOCATE, failover) evicts all, because all may be gone. Outside a transaction it is
+  // prepared again and repeated once, unseen.
   Task<Result<Rows>> execute(const Statement& statement, const Params& params, Deadline deadline,
                              Routing routing = Routing::any);
 
@@ -107,8 +107,8 @@ class Connection {
     const Statement* statement;
     Params params;
   };
-  // All calls in one round trip (Route::direct), each with its own outcome. On Route::pgpool they go one after
-  // another. The outer Result fails only where the session does. At most 10,000 calls (CHECK).
+  // All calls in one round trip (Route::direct), each with its own outcome. On Route::pgpool they go one
+  // after another. The outer Result fails only where the session does. At most 10,000 calls (CHECK).
   Task<Result<std::vector<Result<Rows>>>> pipeline(std::span<const Call> calls, Deadline deadline,
                                                    PipelineSync sync = PipelineSync::each);
 

@@ -49,6 +49,20 @@ class PgTest : public testing::Test {
     co_return *std::move(connection);
   }
 
+  // Until `sleeper`'s backend has come to its pg_sleep, as `observer` sees it; the test fails at the
+  // deadline.
+  static Task<> until_asleep(Connection& observer, const Connection& sleeper) {
+    constexpr Statement asleep{"asleep",
+                               "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"};
+    for (const Deadline limit = soon(); !limit.expired();) {
+      auto seen = co_await observer.execute(asleep, Params(std::int32_t{sleeper.backend_pid()}), soon());
+      EXPECT_TRUE(seen) << describe(seen);
+      if (!seen || !seen->empty()) co_return;
+      co_await aio::sleep_for(5ms);  // sleep: polls, until a deadline
+    }
+    ADD_FAILURE() << "the backend did not come to its pg_sleep";
+  }
+
   static std::string describe(const auto& result) { return result ? "a value" : result.error().to_string(); }
 
   asio::io_context context_{1};

@@ -132,7 +132,7 @@ TEST_P(RecoverRoute, ABackendTerminatedWhileItRunsIsALostSession) {
           ended = true;
         },
         asio::detached);
-    co_await aio::sleep_for(100ms);  // sleep: lets the recovery begin
+    co_await until_asleep(*killer, *db);
     CO_ASSERT_OK(co_await killer->execute(terminate, Params(std::int32_t{db->backend_pid()}), soon()));
     // sleep: polls, until a deadline
     for (const Deadline limit = soon(); !ended && !limit.expired();) co_await aio::sleep_for(5ms);

@@ -149,15 +149,7 @@ TEST_P(TransactionRoute, ABackendTerminatedInCommitIsUnknown) {
     CO_ASSERT_OK(co_await tx->execute(insert_n, Params(std::int64_t{1}), soon()));
     std::optional<Result<void>> outcome;
     asio::co_spawn(context_, [&]() -> Task<> { outcome = co_await tx->commit(soon()); }, asio::detached);
-    // Until the backend sleeps in COMMIT.
-    for (const Deadline limit = soon(); !limit.expired();) {
-      auto seen = co_await killer->execute(
-          {"asleep", "SELECT query FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'"},
-          Params(std::int32_t{db->backend_pid()}), soon());
-      CO_ASSERT_OK(seen);
-      if (!seen->empty()) break;
-      co_await aio::sleep_for(5ms);  // sleep: polls, until a deadline
-    }
+    co_await until_asleep(*killer, *db);
     CO_ASSERT_OK(co_await killer->execute({"terminate", "SELECT pg_terminate_backend($1)"},
                                           Params(std::int32_t{db->backend_pid()}), soon()));
     // sleep: polls, until a deadline

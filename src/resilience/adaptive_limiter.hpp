@@ -11,12 +11,11 @@
 //
 // How it decides. It is in one of two modes:
 // - growing, at the start and whenever a rise paid almost fully: the limit doubles as long as calls take no
-// longer.
+//   longer.
 // - climbing: it compares the limit with one step above or below, in alternating windows (A B, B A, A B, …),
-// so that a
-//   drift of the load cancels out. It goes up where throughput gains for certain, and down where it certainly
-//   does not lose: of equals the smaller wins. Noise makes it wait, not move. Where neither side is better it
-//   rests, up to rest_max, unless throughput or duration change meanwhile.
+//   so that a drift of the load cancels out. It goes up where throughput gains for certain, and down where it
+//   certainly does not lose: of equals the smaller wins. Noise makes it wait, not move. Where neither side is
+//   better it rests, up to rest_max, unless throughput or duration change meanwhile.
 // Where demand alone bounds throughput (nobody waited, or seldom), it goes down only where fewer sessions
 // finish more, and up where more sessions spare callers a wait without costing the database time. A stall, in
 // which nothing finishes, throws the comparison away: it tells nothing about the limit.

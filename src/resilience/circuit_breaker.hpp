@@ -1,25 +1,21 @@
 // CircuitBreaker: stops asking a database that does not answer, and asks carefully before it trusts it again.
 //
-//   closed ──rate of failures or of slow calls reached──► open ──open time over──► half_open ──► closed or
-//   open
+//   closed ──failures or slow calls──► open ──open time over──► half_open ──► closed, or open again
 //
 // - A call asks acquire(), and says through its Permit how it went. A Permit that is dropped without an
-// outcome is
-//   returned: the call counts for nothing, and in half_open its place is free again.
+//   outcome is returned: the call counts for nothing, and in half_open its place is free again.
 // - The rates are taken over the last calls (WindowKind::count) or the last seconds (WindowKind::time), and
-// only from
-//   calls_min calls on. Beside them, calls that have all failed for failing_for open it: a database that
-//   hangs lets few calls end, and the rate of a busy window would show it late. failing_for spares what is
-//   over at once, such as a server that drops all sessions and is back. What was lent in an earlier state
+//   only from calls_min calls on. Beside them, calls that have all failed for failing_for open it: a database
+//   that hangs lets few calls end, and the rate of a busy window would show it late. failing_for spares what
+//   is over at once, such as a server that drops all sessions and is back. What was lent in an earlier state
 //   decides nothing in a later one.
 // - Each opening that follows soon on the last one lasts longer (open_initial × open_multiplier^n, at most
 //   open_ceiling), with up to 20% less by chance, so that many daemons do not ask in the same moment.
 // - half_open lends half_open_permits at most, and decides when all have answered, or before, when enough
-// have failed.
+//   have failed.
 // - Never counted against the database: local saturation, callers' mistakes, cancellation: see classify().
 // - forced_open refuses all, forced_closed (switched off) lends all and counts nothing, observe_only lends
-// all and
-//   counts how often it would have opened.
+//   all and counts how often it would have opened.
 //
 // After M. Nygard, "Release It!", and the windows and slow-call rate of resilience4j.
 // Single executor: no locks, no threads. The clock, the random source and the breaker outlive every Permit.
@@ -72,10 +68,9 @@ enum class Outcome : std::uint8_t {
 // What an error says about the database. Pure; `took` is how long the call to the database took, without
 // waiting for a session.
 // - failure: unavailable, connection_lost, commit_unknown, io_error, corrupt, unauthenticated (no session can
-// be opened,
-//   and a storm of logins would not help).
+//   be opened, and a storm of logins would not help).
 // - deadline_exceeded: failure where the database had answer_within to answer; ignored where the caller gave
-// it less. less.
+//   it less.
 // - statement_timeout: success, for it answered. It took long, so it counts as slow where it took slow_call.
 // - any other error with an SQLSTATE: success, for it answered: constraints, deadlocks, rights, a full disk.
 // - the rest, local: ignored (overloaded, cancelled, invalid_argument, …).

@@ -29,6 +29,12 @@ std::string_view to_string(Intent intent) {
   return "write";
 }
 
+std::unexpected<Error> schema_mismatch(const pg::TypeMismatch& mismatch) {
+  return fail(Code::internal, fmt::format("{}; the schema is not what this version expects: citadel migrate "
+                                          "--status tells what differs",
+                                          mismatch.what()));
+}
+
 struct Database::Impl {
   Executor executor;
   const Clock& clock;
@@ -101,9 +107,7 @@ Task<Result<T>> Database::Impl::on_session(Deadline deadline, Work work) {
   try {
     result = co_await work(**lease);
   } catch (const pg::TypeMismatch& mismatch) {
-    result =
-        fail(Code::internal,
-             fmt::format("{}; the schema is not what this version expects: citadel doctor", mismatch.what()));
+    result = schema_mismatch(mismatch);
   }
   if (result) {
     permit.succeeded(clock.monotonic() - begun);

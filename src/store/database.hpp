@@ -69,6 +69,9 @@ struct Status {
                 commit_unknown_total = 0, commit_resolved_total = 0, failures_total = 0;
 };
 
+// Code::internal: a column is not of the type that this version reads. Says how to find out more.
+std::unexpected<Error> schema_mismatch(const pg::TypeMismatch& mismatch);
+
 class Database {
  public:
   // `clock` outlives the database.

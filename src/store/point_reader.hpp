@@ -63,7 +63,8 @@ class PointReader {
     dispatch();
     auto answer = co_await waiter->answer.wait(deadline);
     if (!answer) {
-      waiter->left = true;
+      // Where it still waits, it must not stand in the way of others.
+      std::erase(queue_, waiter);
       co_return std::unexpected(
           Error(Code::deadline_exceeded, "the database did not answer by the deadline").in(statement_.name));
     }
@@ -84,7 +85,6 @@ class PointReader {
     aio::OneShot<Answer> answer;
     Key key;
     Deadline deadline;
-    bool left = false;
   };
   using Waiters = std::vector<std::shared_ptr<Waiter>>;
 
@@ -92,10 +92,9 @@ class PointReader {
     while (in_flight_ < options_.in_flight_max && !queue_.empty()) {
       Waiters batch;
       while (!queue_.empty() && batch.size() < options_.batch_max) {
-        if (!queue_.front()->left) batch.push_back(std::move(queue_.front()));
+        batch.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
-      if (batch.empty()) return;
       ++in_flight_;
       gate_.spawn(statement_.name, run(std::move(batch)));
     }
@@ -115,9 +114,13 @@ class PointReader {
     ++status_.queries_total;
     auto rows = co_await database_.query(deadline, Intent::read, statement_, std::move(params));
     if (rows) {
-      for (const pg::Row row : *rows) {
-        auto [key, value] = decode_(row);
-        found[key] = std::move(value);
+      try {
+        for (const pg::Row row : *rows) {
+          auto [key, value] = decode_(row);
+          found[key] = std::move(value);
+        }
+      } catch (const pg::TypeMismatch& mismatch) {
+        rows = schema_mismatch(mismatch);
       }
     }
     for (const auto& waiter : batch) {

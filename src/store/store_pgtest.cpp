@@ -161,7 +161,6 @@ constexpr pg::Statement insert_thing{"insert thing", "insert into citadel.thing 
 constexpr pg::Statement update_thing{"update thing", "update citadel.thing set note = $2 where id = $1"};
 constexpr pg::Statement count_things{"count things", "select count(*) from citadel.thing"};
 constexpr pg::Statement things_by_id{"things by id", "select id, note from citadel.thing where id = any($1)"};
-constexpr pg::Statement wait_briefly{"wait", "select pg_sleep(0.2)"};
 
 Task<std::int64_t> count(Database& database) {
   auto rows = co_await database.query(soon(), Intent::read_your_writes, count_things, {});
@@ -207,6 +206,22 @@ TEST_F(StoreTest, AReadTransactionCannotWrite) {
   });
 }
 
+// Holds the first of two transactions until the second is as far as it, so that they are sure to be in each
+// other's way. Whoever comes later, because it is run again, passes.
+class Meeting {
+ public:
+  explicit Meeting(const Executor& executor) : both_came_(executor) {}
+  Task<> arrive() {
+    ++arrived_;
+    if (arrived_ == 1) EXPECT_EQ(co_await both_came_.wait(soon()), true);
+    if (arrived_ == 2) both_came_.set(true);
+  }
+
+ private:
+  aio::OneShot<bool> both_came_;
+  int arrived_ = 0;
+};
+
 // Two transactions that update the same two rows in opposite order: PostgreSQL ends one, and it is run again.
 TEST_F(StoreTest, ADeadlockIsRunAgainUnseen) {
   const Migration only[] = {first};
@@ -215,13 +230,14 @@ TEST_F(StoreTest, ADeadlockIsRunAgainUnseen) {
     EXPECT_TRUE(co_await insert(database, 1));
     EXPECT_TRUE(co_await insert(database, 2));
     int runs = 0;
+    Meeting meeting(context_.get_executor());
     const auto update_both = [&](std::int64_t from, std::int64_t to) {
       return database.transact<bool>(
           soon(), Intent::write, {.name = "update both"},
-          [&runs, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
+          [&runs, &meeting, from, to](pg::Transaction& tx) -> Task<Result<bool>> {
             ++runs;
             CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(from, "y"), soon()));
-            CITADEL_CO_TRY(co_await tx.execute(wait_briefly, {}, soon()));
+            co_await meeting.arrive();
             CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(to, "y"), soon()));
             co_return true;
           });
@@ -241,13 +257,14 @@ TEST_F(StoreTest, ASerializationFailureIsRunAgainUnseen) {
   ASSERT_TRUE(migrate_with(only));
   with_database(options(), [this](Database& database) -> Task<> {
     int runs = 0;
+    Meeting meeting(context_.get_executor());
     const auto count_and_insert = [&](std::int64_t id) {
       return database.transact<bool>(
           soon(), Intent::write, {.name = "count and insert", .isolation = pg::Isolation::serializable},
-          [&runs, id](pg::Transaction& tx) -> Task<Result<bool>> {
+          [&runs, &meeting, id](pg::Transaction& tx) -> Task<Result<bool>> {
             ++runs;
             CITADEL_CO_TRY(co_await tx.execute(count_things, {}, soon()));
-            CITADEL_CO_TRY(co_await tx.execute(wait_briefly, {}, soon()));
+            co_await meeting.arrive();
             CITADEL_CO_TRY(co_await tx.execute(insert_thing, pg::Params(id, "x"), soon()));
             co_return true;
           });
@@ -257,7 +274,86 @@ TEST_F(StoreTest, ASerializationFailureIsRunAgainUnseen) {
                    [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
     EXPECT_TRUE(co_await count_and_insert(2));
     EXPECT_EQ(co_await other.wait(soon()), true);
-    EXPECT_GE(runs, 3);
+    EXPECT_EQ(runs, 3);
+    EXPECT_EQ(database.status().retries_total, 1u);
+    EXPECT_EQ(co_await count(database), 2);
+  });
+}
+
+// How the prepared statements of a session vanish: so that Pgpool-II knows, and behind its back.
+class StatementsGone : public StoreTest,
+                       public testing::WithParamInterface<std::tuple<pg::Route, const char*>> {
+ protected:
+  Options with_one_session() {
+    auto out = options();
+    if (route() == pg::Route::direct) out.pool.connect = *out.pool.direct;
+    out.pool.size_max = 1;
+    return out;
+  }
+  static pg::Route route() { return std::get<0>(GetParam()); }
+  static const char* vanish() { return std::get<1>(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(, StatementsGone,
+                         testing::Combine(testing::Values(pg::Route::direct, pg::Route::pgpool),
+                                          testing::Values("DEALLOCATE ALL",
+                                                          "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")),
+                         [](const auto& info) {
+                           const bool direct = std::get<0>(info.param) == pg::Route::direct;
+                           const bool seen =
+                               std::string_view(std::get<1>(info.param)).starts_with("DEALLOCATE");
+                           return std::string(direct ? "Direct" : "Pgpool") + (seen ? "Seen" : "Unseen");
+                         });
+
+TEST_P(StatementsGone, OutsideATransactionNobodySeesIt) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  with_database(with_one_session(), [](Database& database) -> Task<> {
+    EXPECT_TRUE(co_await insert(database, 1));
+    EXPECT_EQ(co_await count(database), 1);
+    {
+      auto lease = co_await database.pool().acquire(soon());
+      EXPECT_TRUE(lease) << lease.error().to_string();
+      EXPECT_TRUE(co_await (*lease)->execute_simple(vanish(), soon()));
+    }
+    EXPECT_EQ(co_await count(database), 1);
+    EXPECT_TRUE(co_await insert(database, 2));
+    EXPECT_EQ(co_await count(database), 2);
+    const auto status = database.status();
+    EXPECT_EQ(status.failures_total, 0u);
+    EXPECT_GT(status.pool.reprepared_total + status.pool.opened_total, 1u) << "nothing vanished";
+  });
+}
+
+// The first statement that is gone has spoilt the transaction, so all of it runs again: once, however many
+// are gone.
+TEST_P(StatementsGone, InsideATransactionAllOfItRunsAgain) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  auto wanted = with_one_session();
+  wanted.attempts_max = 2;
+  with_database(wanted, [](Database& database) -> Task<> {
+    int runs = 0;
+    bool vanish_now = false;
+    const auto insert_and_update = [&](std::int64_t id) {
+      return database.transact<bool>(
+          soon(), Intent::write, {.name = "insert and update"},
+          [&runs, &vanish_now, id](pg::Transaction& tx) -> Task<Result<bool>> {
+            ++runs;
+            if (std::exchange(vanish_now, false))
+              CITADEL_CO_TRY(co_await tx.execute_simple(vanish(), soon()));
+            CITADEL_CO_TRY(co_await tx.execute(insert_thing, pg::Params(id, "x"), soon()));
+            CITADEL_CO_TRY(co_await tx.execute(update_thing, pg::Params(id, "y"), soon()));
+            CITADEL_CO_TRY(co_await tx.execute(count_things, {}, soon()));
+            co_return true;
+          });
+    };
+    EXPECT_TRUE(co_await insert_and_update(1));  // all are prepared
+    EXPECT_EQ(runs, 1);
+    vanish_now = true;
+    const auto done = co_await insert_and_update(2);
+    EXPECT_TRUE(done) << done.error().to_string();
+    EXPECT_EQ(runs, 3);
+    EXPECT_EQ(database.status().retries_total, 1u);
     EXPECT_EQ(co_await count(database), 2);
   });
 }

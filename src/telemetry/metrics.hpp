@@ -1,10 +1,13 @@
 // Metrics: what Citadel counts about itself, rendered in the Prometheus text exposition format.
 //
 //   Metrics metrics;
-//   const Counter accepted = metrics.counter("citadel_usage_accepted_total", "Request records
-//   acknowledged."); const auto answers = metrics.counters("citadel_http_answers_total", "Answers sent.",
-//   {"route", "code"}); accepted.increment(); answers.with({"/v1/requests", "202"}).increment(); std::string
-//   page = metrics.render();
+//   const Counter accepted = metrics.counter("citadel_usage_accepted_total", "Records acknowledged.");
+//   const auto answers = metrics.counters("citadel_http_answers_total", "Answers.", {"route", "code"});
+//
+//   accepted.increment();
+//   answers.with({"/v1/requests", "202"}).increment();
+//
+//   std::string page = metrics.render();
 //
 // Handles (Counter, Gauge, Histogram) are small values that stay valid as long as their Metrics; a hot path
 // keeps one and pays one relaxed atomic addition. with() takes a lock and is for paths where the label is

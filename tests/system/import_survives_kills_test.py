@@ -9,7 +9,7 @@ from citadel_process import TRACE, Citadel, trace_sums, usage_by_hour, wait_unti
 def imported(citadel):
     # Beside the state file lies for moments the one that will replace it.
     state = [file for file in (citadel.folder / "state").glob("citadel/import-*") if file.suffix != ".new"]
-    return int(state[0].read_text()) if state else 0
+    return int(state[0].read_text().split()[0]) if state else 0
 
 
 def main():

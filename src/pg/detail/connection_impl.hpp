@@ -22,7 +22,8 @@ struct Connection::Impl {
   // try is right.
   Task<Result<Rows>> execute_once(const Statement& statement, const Params& params, bool& again,
                                   Deadline deadline);
-  // Looks whether the error is that of a statement that is gone or stale, and forgets it.
+  // Looks whether the error is that of a statement that is gone or stale. Forgets the stale one; where one is
+  // gone, all.
   bool evict_if_gone(const Error& error, const Statement& statement, std::span<const Oid> types);
   // Frees on the server what the cache has no room for. Outside a transaction only: there an error would
   // spoil it.
@@ -43,6 +44,8 @@ struct Connection::Impl {
   PreparedCache prepared;
   Route route;
   int backend_pid = 0;
+  // All statements were forgotten; what the server still has of them is freed before the next is prepared.
+  bool deallocate_due = false;
   // A cancel went out through Pgpool-II, and no answer has shown yet that it arrived.
   bool cancel_at_large = false;
   std::uint64_t reprepared_total = 0;

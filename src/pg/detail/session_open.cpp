@@ -134,8 +134,11 @@ Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const Co
                           : co_await session->watchdog_.readable_or_writable(deadline);
     session->watchdog_.detach();
     if (woke == Watchdog::Woke::timed_out) {
-      co_return fail(Code::deadline_exceeded, fmt::format("{}:{} did not accept the session by the deadline",
-                                                          options.host, options.port));
+      // Beyond its children Pgpool-II refuses no client: it lets them wait.
+      const bool waits = options.route == Route::pgpool && next == PGRES_POLLING_READING;
+      co_return fail(Code::deadline_exceeded,
+                     fmt::format("{}:{} did not accept the session by the deadline{}", options.host,
+                                 options.port, waits ? "; are all of its num_init_children taken?" : ""));
     }
     next = PQconnectPoll(connection);
   }

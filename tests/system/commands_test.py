@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Commands on a running system: `migrate` and its status, drift and a migration that was edited; the contract of `bench`
+for scripts; an import into a new instance at an old address."""
+import json
+import math
+import subprocess
+
+from citadel_process import BINARY, SOURCE, TRACE, Citadel, trace_sums, usage_by_hour
+
+
+def sql(citadel, statement, user="citadel_owner", database="citadel_ai"):
+    password = (citadel.data / "secrets" / f"{user}.password").read_text().strip()
+    subprocess.run(["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(citadel.postgres), "-U", user, "-d",
+                    database, "-c", statement], check=True, timeout=20, env=dict(citadel.environment, PGPASSWORD=password))
+
+
+def migrate(citadel, *arguments, database):
+    """`citadel migrate` as an operator of `citadel serve` calls it, with a configuration of his own."""
+    secrets = citadel.data / "secrets"
+    config = citadel.folder / "migrate.toml"
+    config.write_text(
+        f'[database]\nhost = "127.0.0.1"\nport = {citadel.pgpool}\nname = "{database}"\n'
+        f'password_file = "{secrets}/citadel_app.password"\ntls = "disable"\n'
+        f'[database.direct]\nhost = "127.0.0.1"\nport = {citadel.postgres}\ntls = "disable"\n'
+        f'[owner]\npassword_file = "{secrets}/citadel_owner.password"\n')
+    return subprocess.run([BINARY, "migrate", "--config", str(config), *arguments], capture_output=True, text=True,
+                          check=False, timeout=60, env=citadel.client_environment())
+
+
+def states(citadel, code):
+    done = migrate(citadel, "--status", "--json", database="fresh")
+    assert done.returncode == code, done
+    report = json.loads(done.stdout)
+    assert report["good"] is (code == 0), report
+    return [migration["state"] for migration in report["migrations"]], report["drift"]
+
+
+def check_migrate(citadel):
+    sql(citadel, "create database fresh owner citadel_owner", user="postgres")
+    count = len(list((SOURCE / "migrations").glob("*.sql")))
+    assert states(citadel, 1) == (["pending"] * count, [])
+    applied = migrate(citadel, database="fresh")
+    assert applied.returncode == 0 and applied.stdout == f"applied {count}\n", applied
+    assert applied.stderr.count("applying ") == count, applied
+    assert states(citadel, 0) == (["applied"] * count, [])
+    repeated = migrate(citadel, "--json", database="fresh")
+    assert repeated.returncode == 0 and json.loads(repeated.stdout) == {"applied": 0}, repeated
+
+    sql(citadel, "drop index usage.request_failed", database="fresh")
+    _, drift = states(citadel, 1)
+    assert len(drift) == 1 and "request_failed" in drift[0], drift
+    shown = migrate(citadel, "--status", database="fresh")
+    assert shown.returncode == 1 and "changed by hand: - index" in shown.stdout, shown
+
+    sql(citadel, "update citadel.migration set checksum = 'other' where version = 1", database="fresh")
+    assert states(citadel, 1)[0] == ["edited"] + ["applied"] * (count - 1)
+    refused = migrate(citadel, database="fresh")
+    assert refused.returncode == 1 and "migration 0001_" in refused.stderr and "another text" in refused.stderr, refused
+
+    sql(citadel, "delete from citadel.migration where version = 1; insert into citadel.migration values (9999, 'later', 'x')",
+        database="fresh")
+    refused = migrate(citadel, database="fresh")
+    assert refused.returncode == 1 and "9999_later" in refused.stderr and "newer Citadel" in refused.stderr, refused
+    # The daemon's own database was in no way part of it.
+    own = migrate(citadel, "--status", database="citadel_ai")
+    assert own.returncode == 0, own
+
+
+def check_bench(citadel):
+    done = subprocess.run([BINARY, "bench", "pool", "--seconds", "1", "--json"], capture_output=True, text=True, check=False,
+                          timeout=120, env=citadel.client_environment())
+    report = json.loads(done.stdout)
+    assert set(report) == {"bench", "machine", "metrics"} and report["bench"] == "pool", report
+    assert report["metrics"], report
+    for metric in report["metrics"]:
+        assert set(metric) == {"name", "unit", "ours", "yardstick", "yardstick_name", "ratio", "goal", "met"}, metric
+        for key, kinds in (("name", str), ("unit", str), ("ours", (int, float)), ("goal", str), ("met", bool),
+                           ("yardstick", (int, float, type(None))), ("ratio", (int, float, type(None))),
+                           ("yardstick_name", (str, type(None)))):
+            assert isinstance(metric[key], kinds), (key, metric)
+        assert metric["ours"] > 0 and (metric["yardstick"] is None) == (metric["ratio"] is None), metric
+        if metric["yardstick"] is not None:
+            assert math.isclose(metric["ratio"], metric["ours"] / metric["yardstick"], rel_tol=1e-6), metric
+    assert done.returncode == (0 if all(metric["met"] for metric in report["metrics"]) else 1), done
+
+
+def imported(citadel, *arguments):
+    done = citadel.run_json("import", str(TRACE), "--model", "mixtral-8x7b", *arguments)
+    citadel.wait_drained()
+    return done["sent"], done["resumed_at"]
+
+
+def check_import(citadel):
+    """Another instance at the same address has none of the rows that the state file calls acknowledged."""
+    wanted = trace_sums()
+    rows = sum(sums[0] for sums in wanted.values())
+    own = str(citadel.folder / "own-state")
+    assert imported(citadel) == (rows, 0)
+    assert imported(citadel) == (0, rows)
+    assert imported(citadel, "--state", own) == (rows, 0)
+    assert citadel.stop() == 0
+    citadel.data.rename(citadel.folder / "old")
+    citadel.start()
+    assert usage_by_hour(citadel) == {}
+    assert imported(citadel) == (rows, 0)
+    assert usage_by_hour(citadel) == wanted
+    assert imported(citadel, "--state", own) == (rows, 0), "a state file of one's own knows its instance too"
+    assert imported(citadel) == (0, rows)
+    # The same state file, another trace.
+    other = citadel.folder / "other.csv"
+    other.write_text("".join(TRACE.read_text().splitlines(keepends=True)[:11]))
+    done = citadel.run_json("import", str(other), "--model", "mixtral-8x7b", "--state", own)
+    assert (done["sent"], done["resumed_at"]) == (10, 0), done
+
+
+def main():
+    with Citadel() as citadel:
+        check_migrate(citadel)
+        check_bench(citadel)
+        check_import(citadel)
+
+
+main()
