@@ -1,5 +1,6 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
+#include "app/api_query.hpp"
 #include "app/service.hpp"
 #include "http/problem.hpp"
 
@@ -48,10 +49,13 @@ void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> c
   using http::Method;
   const http::RouteOptions open{.auth = Auth::none};
   router.add(Method::get, "/healthz", {.auth = Auth::none, .waits = http::RouteOptions::Waits::no},
-             get_health);
-  router.add(Method::get, "/readyz", open, [context](Request&) { return get_readiness(context); });
-  router.add(Method::get, "/v1/status", {}, [context](Request&) { return get_status(context); });
-  router.add(Method::get, "/metrics", {}, [context](Request&) { return get_metrics(context); });
+             without_query(get_health));
+  router.add(Method::get, "/readyz", open,
+             without_query([context](Request&) { return get_readiness(context); }));
+  router.add(Method::get, "/v1/status", {},
+             without_query([context](Request&) { return get_status(context); }));
+  router.add(Method::get, "/metrics", {},
+             without_query([context](Request&) { return get_metrics(context); }));
 }
 
 http::Router make_router(std::shared_ptr<const ApiContext> context) {

@@ -6,6 +6,7 @@
 
 #include "base/bytes.hpp"
 #include "base/time_text.hpp"
+#include "http/problem.hpp"
 
 namespace citadel::app {
 namespace {
@@ -29,9 +30,12 @@ Result<std::optional<std::int64_t>> read_integer(const http::Request& request, s
 Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name) {
   const auto text = request.query(name);
   if (!text) return std::optional<WallTime>();
-  const auto time = parse_time(*text);
-  if (!time) return bad(name, "must be an RFC 3339 time like 2026-11-25T00:00:00Z");
-  return std::optional(*time);
+  if (const auto time = parse_time(*text)) return std::optional(*time);
+  // A + that is not escaped has become a space.
+  std::string escaped(*text);
+  if (const auto space = escaped.rfind(' '); space != std::string::npos) escaped[space] = '+';
+  return bad(name, parse_time(escaped) ? "the + of the offset must be written %2B in a URL"
+                                       : "must be an RFC 3339 time like 2026-11-25T00:00:00Z");
 }
 
 std::optional<std::string> read_text(const http::Request& request, std::string_view name) {
@@ -58,7 +62,18 @@ Result<std::optional<Uuid>> read_trace_id(const http::Request& request) {
   return std::optional(id);
 }
 
+Task<http::Response> refuse(http::Request& request, Error error) {
+  co_return http::problem_response(request, error);
+}
+
 }  // namespace
+
+http::Handler without_query(http::Handler handler) {
+  return [handler = std::move(handler)](http::Request& request) {
+    auto none = request.allow_query({});
+    return none ? handler(request) : refuse(request, std::move(none).error());
+  };
+}
 
 Result<usage::RequestFilter> parse_request_filter(const http::Request& request, std::int64_t page_rows_max) {
   CITADEL_TRY(
@@ -72,6 +87,8 @@ Result<usage::RequestFilter> parse_request_filter(const http::Request& request, 
   if (status) filter.status = static_cast<int>(*status);
   CITADEL_ASSIGN(filter.trace_id, read_trace_id(request));
   filter.cursor = read_text(request, "cursor").value_or("");
+  // Taken for the first page, it would send a client that puts null in as "" round and round.
+  if (request.query("cursor") == "") return bad("cursor", "is empty; leave it out for the first page");
   const auto limit_max = std::min<std::int64_t>(page_rows_max, usage::list_limit_max);
   CITADEL_ASSIGN(const auto limit, read_integer(request, "limit", 1, limit_max));
   filter.limit = static_cast<int>(limit.value_or(std::min<std::int64_t>(100, limit_max)));

@@ -1,15 +1,20 @@
-// Query parameters of the API to the queries of rooms below. invalid_argument names the parameter and what is good.
+// Query parameters of the API to the queries of rooms below. invalid_argument names the parameter and what is
+// good.
 #pragma once
 #include "http/message.hpp"
+#include "http/router.hpp"
 #include "usage/queries.hpp"
 
 namespace citadel::app {
 
+// For routes that take no query parameters: refuses any, else `handler` answers.
+http::Handler without_query(http::Handler handler);
+
 // tenant, model, from, to, status, trace_id, cursor, limit.
 Result<usage::RequestFilter> parse_request_filter(const http::Request& request, std::int64_t page_rows_max);
 
-// from, to, bucket, group_by, tenant, model. Without from and to: the last 24 hours. Times are taken down (from) and
-// up (to) to the beginning of a bucket.
+// from, to, bucket, group_by, tenant, model. Without from and to: the last 24 hours. Times are taken down
+// (from) and up (to) to the beginning of a bucket.
 Result<usage::UsageQuery> parse_usage_query(const http::Request& request, WallTime now);
 
 }  // namespace citadel::app

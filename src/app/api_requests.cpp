@@ -43,13 +43,16 @@ usage::IngestLimits ingest_limits(const ApiContext& context) {
   return limits;
 }
 
-// What the database says of its own schema and rights is the operator's business, not the client's: a missing table or
-// grant must not look like a missing record or a key without rights.
+// What the database says of its own schema and rights is the operator's business, not the client's: a missing
+// table or grant must not look like a missing record or a key without rights. Parameters are checked before
+// they reach it, so that it refuses one (class 22, for example) is a bug of ours.
 http::Problem for_client(const Error& error) {
-  const bool own_fault = error.code == Code::permission_denied || error.code == Code::not_found ||
-                         error.code == Code::internal || error.code == Code::invalid_argument;
-  if (error.sqlstate[0] == '\0' || !own_fault) return http::problem_of(error);
+  const bool not_ready =
+      error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
+  const bool bug = error.code == Code::invalid_argument;
+  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_of(error);
   log::error("app", "the database refuses a query of ours", {{"error", error}});
+  if (bug) return http::problem_of(Error(Code::internal, error.message));
   return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
 }
 
@@ -119,10 +122,10 @@ void add_request_routes(http::Router& router, Context context) {
   const http::RouteOptions writes{.body_bytes_max = body_max, .deadline = deadline};
   const http::RouteOptions reads{.deadline = deadline};
   router.add(Method::post, "/v1/requests", writes,
-             [context](Request& r) { return post_requests(context, r); });
+             without_query([context](Request& r) { return post_requests(context, r); }));
   router.add(Method::get, "/v1/requests", reads, [context](Request& r) { return list_requests(context, r); });
   router.add(Method::get, "/v1/requests/{id}", reads,
-             [context](Request& r) { return get_request(context, r); });
+             without_query([context](Request& r) { return get_request(context, r); }));
   router.add(Method::get, "/v1/usage", reads, [context](Request& r) { return get_usage(context, r); });
 }
 

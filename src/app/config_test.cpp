@@ -13,6 +13,7 @@
 #include "app/config_problems.hpp"
 #include "app/config_rules.hpp"
 #include "app/config_value.hpp"
+#include "app/settings.hpp"
 #include "base/file.hpp"
 
 namespace citadel::app {
@@ -419,6 +420,16 @@ TEST(ConfigReload, OfABadFileFailsWithAllItsFaults) {
   const auto reloaded = reload_config(Config(), {file, {}});
   ASSERT_FALSE(reloaded);
   EXPECT_EQ(std::ranges::count(reloaded.error().message, '\n'), 1);
+}
+
+TEST(Settings, ConnectionsLeaveDescriptorsToSessionsAndJournal) {
+  Config config;
+  config.http.connections_max = 4096;
+  config.pool.size_max = 100;
+  EXPECT_EQ(connections_that_fit(config, descriptors_wanted(config)), 4096u);
+  EXPECT_EQ(connections_that_fit(config, descriptors_wanted(config) - 1), 4095u);
+  EXPECT_EQ(connections_that_fit(config, 1024), 1024u - (descriptors_wanted(config) - 4096u));
+  EXPECT_EQ(connections_that_fit(config, 10), 1u);
 }
 
 TEST(ConfigDocs, TheFileIsWhatTheTableSays) {

@@ -19,9 +19,11 @@ double seconds(Monotonic::duration duration) {
 }
 
 Dependency journal_dependency(const journal::Status& journal) {
-  Dependency out{"journal", !journal.failed, true, {}};
+  Dependency out{"journal", !journal.failed && !journal.full, true, {}};
   if (journal.failed) {
     out.reason = journal.failure + "; restart the daemon when the disk is well";
+  } else if (journal.full) {
+    out.reason = journal.full_reason;
   } else {
     out.reason = fmt::format("{} records wait for the database", journal.undrained_records);
   }
@@ -77,9 +79,11 @@ json::object journal_json(const journal::Status& journal) {
                    {"appended_total", journal.appended_total},
                    {"refused_full_total", journal.refused_full_total},
                    {"sync_errors_total", journal.sync_errors_total},
+                   {"full", journal.full},
                    {"failed", journal.failed}};
   if (journal.oldest_undrained) out["oldest_undrained"] = format_time(*journal.oldest_undrained);
   if (journal.failed) out["failure"] = journal.failure;
+  if (!journal.warning.empty()) out["warning"] = journal.warning;
   return out;
 }
 

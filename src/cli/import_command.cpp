@@ -200,7 +200,8 @@ Result<http::ClientResponse> Import::call(http::Method method, const std::string
     if (response && response->status < 300) return response;
     const Error error = response ? error_of(*response) : std::move(response).error();
     const bool may_pass = error.code == Code::unavailable || error.code == Code::connection_lost ||
-                          error.code == Code::deadline_exceeded || error.code == Code::storage_full;
+                          error.code == Code::deadline_exceeded || error.code == Code::storage_full ||
+                          error.code == Code::overloaded || error.code == Code::cancelled;
     if (!may_pass || give_up.expired()) return std::unexpected(error);
     if (!std::exchange(told, true)) {
       *context_.err << fmt::format(

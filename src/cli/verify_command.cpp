@@ -14,6 +14,7 @@
 #include "base/uuid.hpp"
 #include "cli/api_client.hpp"
 #include "cli/commands.hpp"
+#include "cli/verify_outage_check.hpp"
 #include "json/serialize.hpp"
 
 namespace citadel::cli {
@@ -143,16 +144,35 @@ void print_report(std::ostream& out, const json::object& report) {
   out << (report.at("passed").as_bool() ? "\nall checks passed\n" : "\nNOT all checks passed\n");
 }
 
-int run_verify(const Context& context, bool undisruptive) {
+struct VerifyOptions {
+  bool no_outage = false, disruptive = false;
+  OutageCommands commands;
+};
+
+int run_verify(const Context& context, const VerifyOptions& options) {
+  const bool commands = !options.commands.stop.empty() && !options.commands.start.empty();
+  const bool any = !options.commands.stop.empty() || !options.commands.start.empty();
+  if (options.disruptive ? !commands : any) {
+    return context.report(Error(Code::invalid_argument,
+                                "--disruptive needs --stop and --start, the commands that stop and start "
+                                "PostgreSQL, and they need --disruptive"));
+  }
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   if (!context.json) *context.err << "verifying " << context.url << "; it takes about half a minute\n";
-  const std::string target = undisruptive ? "/v1/verify?disruptive=false" : "/v1/verify";
+  const std::string target =
+      options.no_outage || options.disruptive ? "/v1/verify?disruptive=false" : "/v1/verify";
   const auto answer = client->call(http::Method::post, target, "", Deadline::after(verify_timeout));
   if (!answer) return context.report(answer.error());
   if (answer->status != 200) return context.report(error_of(*answer));
   auto report = json::parse(answer->body).as_object();
   auto& checks = report.at("checks").as_array();
+  if (options.disruptive) {
+    if (!context.json) *context.err << "stopping PostgreSQL: " << options.commands.stop << '\n';
+    auto outcome = check_outage(context, options.commands);
+    checks.push_back(make_check("R8.outage", outcome.passed, std::move(outcome.measured),
+                                std::move(outcome.limit), std::move(outcome.error)));
+  }
   checks.push_back(check_record(*client));
   checks.push_back(check_metrics(*client));
   const bool passed =
@@ -170,9 +190,13 @@ int run_verify(const Context& context, bool undisruptive) {
 
 void add_verify_command(CLI::App& app, Context& context) {
   auto* const verify = app.add_subcommand("verify", "Prove a running deployment by measuring it");
-  const auto undisruptive = std::make_shared<bool>(false);
-  verify->add_flag("--no-outage", *undisruptive, "With private servers: do not stop PostgreSQL");
-  verify->callback([&context, undisruptive] { context.exit_code = run_verify(context, *undisruptive); });
+  const auto options = std::make_shared<VerifyOptions>();
+  verify->add_flag("--no-outage", options->no_outage, "With private servers: do not stop PostgreSQL");
+  verify->add_flag("--disruptive", options->disruptive,
+                   "With servers of your own: stop PostgreSQL too, by --stop and --start");
+  verify->add_option("--stop", options->commands.stop, "The shell command that stops PostgreSQL");
+  verify->add_option("--start", options->commands.start, "The shell command that starts it again, and waits");
+  verify->callback([&context, options] { context.exit_code = run_verify(context, *options); });
 }
 
 }  // namespace citadel::cli

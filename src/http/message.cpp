@@ -109,8 +109,10 @@ std::optional<std::string_view> Request::query(std::string_view name) const {
 Result<void> Request::allow_query(std::initializer_list<std::string_view> known) const {
   for (const auto& parameter : query_parameters) {
     if (std::find(known.begin(), known.end(), parameter.name) == known.end()) {
-      return fail(Code::invalid_argument, fmt::format("query parameter '{}' is not known; there are: {}",
-                                                      parameter.name, fmt::join(known, ", ")));
+      const std::string there =
+          known.size() == 0 ? "there are none" : fmt::format("there are: {}", fmt::join(known, ", "));
+      return fail(Code::invalid_argument,
+                  fmt::format("query parameter '{}' is not known; {}", parameter.name, there));
     }
   }
   return {};

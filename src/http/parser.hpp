@@ -5,8 +5,7 @@
 // it aborts on some cuts.
 //
 //   for (;;) {
-//     switch (parser.parse(unread, consumed, request)) {   // then drop `consumed` bytes from the front of
-//     `unread`
+//     switch (parser.parse(unread, consumed, request)) {  // then drop `consumed` bytes of `unread`
 //       case Step::need_more: ...read...
 //       case Step::head: parser.limit_body(route.body_bytes_max); break;
 //       case Step::complete: ...answer...; parser.reset(); break;

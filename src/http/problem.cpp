@@ -6,6 +6,7 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/string_view.hpp>
 
+#include "base/log.hpp"
 #include "http/text.hpp"
 
 namespace citadel::http {
@@ -148,6 +149,14 @@ Response to_response(const Problem& problem, std::string_view instance) {
     response.headers.push_back({"WWW-Authenticate", "Bearer realm=\"citadel\""});
   }
   return response;
+}
+
+Response problem_response(const Request& request, const Error& error) {
+  if (is_ours(error.code)) {
+    log::error("http", "a request failed by an error of ours",
+               {{"request_id", request.request_id}, {"path", request.path()}, {"error", error}});
+  }
+  return to_response(problem_of(error), request.request_id);
 }
 
 }  // namespace citadel::http

@@ -47,8 +47,7 @@ Response to_response(const Problem& problem, std::string_view instance);
 inline Response problem_response(const Request& request, const Problem& problem) {
   return to_response(problem, request.request_id);
 }
-inline Response problem_response(const Request& request, const Error& error) {
-  return to_response(problem_of(error), request.request_id);
-}
+// An error of ours is logged with its reason under the request's id, which is all that the client is told.
+Response problem_response(const Request& request, const Error& error);
 
 }  // namespace citadel::http

@@ -1,8 +1,9 @@
 // Server: HTTP/1.1 on one TCP port, over the executors it is given.
 //
 //   Server server({runtime.executor(0), runtime.executor(1)}, {.listen = "127.0.0.1:8480"}, router,
-//   authenticator); CITADEL_TRY(server.start());                          // bound and listening;
-//   server.port() is known CITADEL_CO_TRY(co_await server.stop(Deadline::after(10s)));
+//                 authenticator);
+//   CITADEL_TRY(server.start());  // bound and listening; server.port() is known
+//   CITADEL_CO_TRY(co_await server.stop(Deadline::after(10s)));
 //
 // start() and stop() are called once each, from any thread; stop() must have ended before destruction
 // (CHECK). Handlers run on the executor of their connection, one after the other in a connection. A handler

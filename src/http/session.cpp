@@ -285,7 +285,7 @@ Task<> Session::call_handler(Response& response) {
       open_ = false;
     }
   } else if (failed) {
-    response = problem_response(request_, Error(Code::internal, "a handler threw"));
+    response = problem_response(request_, problem_of(Error(Code::internal, "a handler threw")));
   }
 }
 

@@ -174,6 +174,7 @@ TEST(Request, AllowQueryNamesTheUnknown) {
   request.query_parameters = {{"from", "1"}, {"form", "2"}};
   EXPECT_TRUE(request.allow_query({"from", "form"}));
   EXPECT_THAT(request.allow_query({"from", "to"}).error().message, HasSubstr("'form'"));
+  EXPECT_THAT(request.allow_query({}).error().message, HasSubstr("'from' is not known; there are none"));
 }
 
 }  // namespace

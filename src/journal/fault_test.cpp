@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 
 #include "base/file.hpp"
 #include "journal/test_faults.hpp"
@@ -134,12 +135,14 @@ TEST_F(JournalFaults, AFullDiskHealsByItself) {
   while ((result = append_one(*journal, appended + 1))) ++appended;
   EXPECT_EQ(result.error().code, Code::storage_full);
   EXPECT_FALSE(fs::exists(folder_.path() / "spare"));
+  EXPECT_TRUE(journal->status().full);
   const auto give_up = Monotonic::now() + 20s;
   while (!(result = append_one(*journal, appended + 1)) && Monotonic::now() < give_up) {
     EXPECT_EQ(result.error().code, Code::storage_full);
   }
   EXPECT_EQ(result.value(), (Position{1, appended + 1}));
   EXPECT_EQ(injected(), 2);
+  EXPECT_FALSE(journal->status().full);
   EXPECT_GE(journal->status().refused_full_total, 2u);
 }
 
@@ -223,6 +226,85 @@ TEST_F(JournalFaults, ACursorThatCannotBeWrittenDoesNotMove) {
     ASSERT_TRUE(journal->advance({1, at}));
     EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, at}));
   }
+}
+
+// Polls until `condition` holds; false where it does not within a long time.
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto give_up = Monotonic::now() + 20s;
+  while (!condition()) {
+    if (Monotonic::now() > give_up) return false;
+    std::this_thread::sleep_for(5ms);  // sleep: polls, until a deadline
+  }
+  return true;
+}
+
+TEST_F(JournalFaults, ARemovedSegmentIsGivenUpAndItsRecordsAreWrittenAnew) {
+  const fs::path segment = folder_.path() / "0000000000000001.segment";
+  for (const bool replaced : {false, true}) {
+    SCOPED_TRACE(replaced);
+    fs::remove_all(folder_.path());
+    auto journal = open_small(folder_.path());
+    append_many(*journal, 1, 3);
+    fs::remove(segment);
+    if (replaced) spill(segment, "something else");
+    // The watch or the append finds it out, whichever comes first; no record is acknowledged into the void.
+    const auto fourth = append_one(*journal, 4);
+    if (!fourth) EXPECT_EQ(fourth.error().code, Code::io_error);
+    ASSERT_TRUE(append_one(*journal, 5));
+    auto expected = fourth ? std::vector{id_of(1), id_of(2), id_of(3), id_of(4), id_of(5)}
+                           : std::vector{id_of(1), id_of(2), id_of(3), id_of(5)};
+    EXPECT_EQ(ids(*journal), expected);
+    ASSERT_EQ(journal->damage().size(), 1u);
+    EXPECT_EQ(journal->damage()[0].segment, segment);
+    EXPECT_THAT(journal->damage()[0].reason, testing::HasSubstr("written anew"));
+    EXPECT_THAT(journal->status().warning, testing::HasSubstr("0000000000000001.segment"));
+    EXPECT_FALSE(journal->status().failed);
+
+    auto again = open_small(crash_image());
+    EXPECT_EQ(ids(*again), expected) << "what was acknowledged survives a kill";
+    EXPECT_TRUE(again->damage().empty());
+  }
+}
+
+TEST_F(JournalFaults, AnOlderSegmentThatIsRemovedIsWrittenAnew) {
+  const fs::path oldest = folder_.path() / "0000000000000001.segment";
+  auto journal = open_small(folder_.path());
+  std::uint64_t last = 0;
+  while (journal->status().segments < 3) append_many(*journal, last + 1, last + 1), ++last;
+  fs::remove(oldest);
+  ASSERT_TRUE(eventually([&] { return fs::exists(oldest) && !journal->status().warning.empty(); }));
+  EXPECT_EQ(read_all(*journal).size(), last);
+  auto again = open_small(crash_image());
+  EXPECT_EQ(read_all(*again).size(), last);
+  EXPECT_TRUE(again->damage().empty());
+  ASSERT_TRUE(journal->advance(journal->status().last_durable));
+  EXPECT_FALSE(fs::exists(oldest)) << "drained, it goes";
+}
+
+TEST_F(JournalFaults, ARemovedCursorAndIdentityAreWrittenAnew) {
+  auto journal = open_small(folder_.path());
+  append_many(*journal, 1, 10);
+  ASSERT_TRUE(journal->advance({1, 4}));
+  const std::string identity = slurp(folder_.path() / "identity");
+  fs::remove(folder_.path() / "cursor");
+  fs::remove(folder_.path() / "identity");
+  ASSERT_TRUE(journal->advance({1, 5}));
+  EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, 5}));
+  ASSERT_TRUE(journal->advance({1, 6}));
+  EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, 6}));
+  EXPECT_TRUE(eventually([&] { return slurp(folder_.path() / "identity") == identity; }));
+}
+
+TEST_F(JournalFaults, AFolderThatIsRemovedFailsClosed) {
+  auto journal = open_small(folder_.path());
+  append_many(*journal, 1, 3);
+  fs::remove_all(folder_.path());
+  ASSERT_TRUE(eventually([&] { return journal->status().failed; })) << "without an append";
+  EXPECT_EQ(append_one(*journal, 4).error().code, Code::io_error);
+  ASSERT_EQ(journal->damage().size(), 1u);
+  EXPECT_THAT(journal->damage()[0].reason, testing::HasSubstr("could not be written anew"));
+  EXPECT_EQ(read_all(*journal).size(), 3u) << "the drain can still have them";
 }
 
 // Runs `body` in a process of its own, which may spoil itself; true where it returned true.

@@ -10,10 +10,17 @@
 #include "journal/writer.hpp"
 
 namespace citadel::journal {
+namespace {
+
+// So long a refusal for want of room is taken for the present state. Then a record must be able to find out.
+constexpr auto full_believed = std::chrono::seconds(5);
+
+}  // namespace
 
 struct Journal::Impl {
-  Impl(Options o, const Clock& clock, Opened opened)
+  Impl(Options o, const Clock& c, Opened opened)
       : options(std::move(o)),
+        clock(c),
         identity(opened.identity),
         cursor_file(std::move(opened.cursor_file)),
         writer(options, clock, state, opened) {
@@ -29,6 +36,7 @@ struct Journal::Impl {
   Result<Append> prepare(std::vector<Record> records) const;
 
   const Options options;
+  const Clock& clock;
   // Members go in the reverse order: the writer stops first, and the lock is given up last.
   UniqueFd lock;
   const Identity identity;
@@ -145,6 +153,9 @@ Status Journal::status() const {
   status.oldest_undrained = state.oldest_undrained;
   status.segments = state.segments.size();
   status.quarantined_segments = state.quarantined;
+  status.full = state.full && state.freed == state.full_at_freed &&
+                impl_->clock.monotonic() - state.full_seen < full_believed;
+  if (status.full) status.full_reason = state.full_reason;
   return status;
 }
 

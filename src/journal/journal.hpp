@@ -12,8 +12,8 @@
 // An error of fdatasync is final for its segment: it is never repeated and its unacknowledged bytes are never
 // read back. The journal goes on in a new segment; where that fails too it refuses appends (fails closed).
 // The same goes for a segment whose file was removed or replaced under the journal; what was acknowledged in
-// it is written into a new file of its name. Recovery cuts a torn tail of the last segment; damage elsewhere is quarantined, counted, logged and
-// reported through `damage()`, never skipped in silence.
+// it is written into a new file of its name. Recovery cuts a torn tail of the last segment; damage elsewhere
+// is quarantined, counted, logged and reported through `damage()`, never skipped in silence.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -93,6 +93,9 @@ struct Status {
                 shed_total = 0;
   bool failed = false;  // refuses appends until restarted
   std::string failure;
+  // A critical record was refused for want of room within the last 5 s, and no segment was freed since.
+  bool full = false;
+  std::string full_reason;
   std::string warning;  // a file was removed while the journal used it: which, and what to do
 };
 

@@ -153,6 +153,7 @@ TEST(Journal, FullRefusesAndHealsWhenTheDrainAdvances) {
   while (append_sheddable(sheddable + 1)) ++sheddable;
   EXPECT_EQ(append_sheddable(1).error().code, Code::storage_full);
   EXPECT_EQ(journal->status().shed_total, 2u);
+  EXPECT_FALSE(journal->status().full) << "there is room for what is critical";
   std::uint64_t critical = 0;
   while (append_one(*journal, critical + 1)) ++critical;
   EXPECT_GE(critical * frame_size(payload_of(1).size()), 2'048 - frame_size(payload_of(1).size()));
@@ -160,8 +161,11 @@ TEST(Journal, FullRefusesAndHealsWhenTheDrainAdvances) {
   EXPECT_EQ(journal->status().refused_full_total, 2u);
   EXPECT_LE(journal->status().size_bytes, options.size_bytes_max);
   EXPECT_FALSE(journal->status().failed);
+  EXPECT_TRUE(journal->status().full);
+  EXPECT_THAT(journal->status().full_reason, testing::HasSubstr("journal.size_bytes_max"));
   EXPECT_EQ(read_all(*journal).size(), sheddable + critical) << "reads live on";
   ASSERT_TRUE(journal->advance({1, sheddable}));
+  EXPECT_FALSE(journal->status().full) << "a segment was freed";
   EXPECT_EQ(append_one(*journal, 1).value(), (Position{1, sheddable + critical + 1}));
 }
 

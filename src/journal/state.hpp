@@ -26,6 +26,11 @@ struct State {
   std::shared_ptr<Segment> active;
   std::uint64_t spare_bytes = 0;
   std::uint64_t freed = 0;  // counts what was unlinked: a reason to try again where the disk was full
+  // The last critical record was refused for want of room: when, why, and `freed` then.
+  bool full = false;
+  MonotonicTime full_seen;
+  std::uint64_t full_at_freed = 0;
+  std::string full_reason;
   Position last_durable;
   Position cursor;
   // The first frame past the cursor: when it was written, and where it begins.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/crash_point.hpp"
 #include "base/log.hpp"
@@ -140,11 +141,34 @@ Result<void> Writer::admit(const Append& append) {
                 Retry::safe);
   }
   auto made = make_room(append);
-  if (!made && made.error().code == Code::storage_full) {
-    const std::lock_guard lock(state_.mutex);
-    (append.sheddable ? state_.totals.shed_total : state_.totals.refused_full_total) += append.records.size();
-  }
+  if (made || made.error().code == Code::storage_full) tell_room(append, made);
   return made;
+}
+
+// Counts what was refused for want of room. The log has the first refusal, and the first record taken after
+// it.
+void Writer::tell_room(const Append& append, const Result<void>& made) {
+  bool edge = false;
+  {
+    const std::lock_guard lock(state_.mutex);
+    if (!made) {
+      (append.sheddable ? state_.totals.shed_total : state_.totals.refused_full_total) +=
+          append.records.size();
+    }
+    if (append.sheddable) return;
+    edge = std::exchange(state_.full, !made) != state_.full;
+    if (!made) {
+      state_.full_seen = clock_.monotonic();
+      state_.full_at_freed = state_.freed;
+      state_.full_reason = made.error().message;
+    }
+  }
+  if (!edge) return;
+  if (made) {
+    log::info("journal", "there is room for records again", {});
+  } else {
+    log::error("journal", "records are refused for want of room", {{"reason", made.error().message}});
+  }
 }
 
 std::uint64_t Writer::room() const {
@@ -303,17 +327,22 @@ void Writer::watch_files() {
 // The segment's file was removed; what was acknowledged lives on in the descriptor, up to the end of this
 // process.
 void Writer::rescue(Segment& segment, std::uint64_t bytes) {
-  const auto restored = segment.empty() ? Result<void>() : restore_segment(segment, bytes);
+  std::unique_lock lock(state_.mutex);
+  const bool empty = segment.empty();
+  lock.unlock();
+  const auto restored = empty ? Result<void>() : restore_segment(segment, bytes);
+  if (!restored && std::exchange(segment.lost, true)) return;  // tried again each second, told once
   const std::string what =
-      restored ? "it was removed while the journal used it; its records were written anew. Let nothing but the "
-                 "daemon touch the folder"
-               : fmt::format("it was removed while the journal used it, and could not be written anew ({}). Let "
-                             "the daemon run until its records are in the database",
-                             restored.error().message);
-  if (!restored) segment.inode = 0;
+      restored
+          ? "it was removed while the journal used it; its records were written anew. Let nothing but the "
+            "daemon touch the folder"
+          : fmt::format(
+                "it was removed while the journal used it, and could not be written anew ({}). Let "
+                "the daemon run until its records are in the database",
+                restored.error().message);
   log::error("journal", "a segment was removed under the journal",
              {{"segment", segment.path.string()}, {"reason", what}});
-  const std::lock_guard lock(state_.mutex);
+  lock.lock();
   state_.totals.warning = fmt::format("{}: {}", segment.path.filename().string(), what);
   state_.damage.push_back({segment.path, bytes, 0, what});
 }

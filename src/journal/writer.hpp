@@ -54,6 +54,7 @@ class Writer {
   void gather_company(std::unique_lock<std::mutex>& lock);
   void write(std::vector<Append> appends);
   Result<void> admit(const Append& append);
+  void tell_room(const Append& append, const Result<void>& made);
   Result<void> make_room(const Append& append);
   void encode(const Append& append);
   void commit();
@@ -108,7 +109,7 @@ class Writer {
   bool closed_ = false;  // what failed_ tells the callers
   std::size_t last_group_ = 0;
   Monotonic::duration last_sync_{};
-  MonotonicTime watch_at_ = MonotonicTime::min();  // when the folder's files are looked after again
+  MonotonicTime watch_at_ = Monotonic::now();  // when the folder's files are looked after again
   // Held so that one more segment can be begun when the process is out of descriptors.
   UniqueFd reserve_;
 

@@ -1,9 +1,10 @@
 // CopyWriter: rows to the stream that COPY … FROM STDIN (FORMAT binary) reads, for Connection::copy_in.
 //
 //   CopyWriter writer;
-//   for (const Record& r : records) writer.row(r.id, r.at, std::int64_t{r.tokens}, r.note);   // note:
-//   optional<string> writer.finish(); co_await connection.copy_in("COPY usage.request FROM STDIN (FORMAT
-//   binary)", deadline, chunks_of(writer.view()));
+//   for (const Record& r : records) writer.row(r.id, r.at, std::int64_t{r.tokens}, r.note);
+//   writer.finish();
+//   co_await connection.copy_in("COPY usage.request FROM STDIN (FORMAT binary)", deadline,
+//                               chunks_of(writer.view()));
 //
 // Nothing is converted on the server: a value's C++ type must be the column's very type (int32_t for int4,
 // int64_t for int8; see pg/value.hpp). Strings fit text, varchar, json and enums; jsonb needs Jsonb. For a

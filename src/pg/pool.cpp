@@ -416,7 +416,8 @@ Task<Result<void>> Pool::close(Deadline deadline) {
   }
   impl.joining = true;
   auto joined = co_await impl.gate.close(Deadline::after(join_grace));
-  impl.cancel_line.hang_up();
+  // Where something has not ended, it may be a recovery that still holds that connection.
+  if (joined) impl.cancel_line.hang_up();
   for (Slot slot = 0; slot < impl.seats.size(); ++slot) {
     if (impl.core.state(slot) != State::lent) continue;
     co_return fail(Code::deadline_exceeded,

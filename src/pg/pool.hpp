@@ -2,14 +2,12 @@
 //
 // - FIFO with direct handover: a returned session goes straight to the first waiter.
 // - Bounded in queue (queue_max) and time (the caller's Deadline): both refusals are Code::overloaded, a
-// local
-//   condition that no breaker may count against the database.
+//   local condition that no breaker may count against the database.
 // - Adaptive: it keeps as many sessions busy as the database answers fastest with (resilience-style limiter
-// inside the
-//   pool's core), never more than size_max; a waiter who has waited `patience` is served beyond the adaptive
-//   limit.
+//   inside the pool's core), never more than size_max; a waiter who has waited `patience` is served beyond
+//   the adaptive limit.
 // - A session goes back only when it is proven idle; a busy or failed one is recovered in the background
-// first.
+//   first.
 // - flush() bumps the generation: idle sessions close, lent ones close on return (after a failover).
 //
 // The decisions are PoolCore (pool_core.hpp), pure and simulated; this class moves bytes. All calls on its

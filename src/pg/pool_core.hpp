@@ -10,17 +10,16 @@
 //
 // What it promises:
 // - A slot is one place for a session; there are size_max. A session that is opened, validated or recovered
-// has one too.
+//   has one too.
 // - Waiters are served first come first served. A session that comes back goes to the first of them at once.
 // - No more than limit() sessions are lent, unless the first waiter has waited `patience`; never more than
-// size_max.
+//   size_max.
 // - A session is opened only where waiters outnumber the sessions on their way, or fewer than size_min are
-// there.
+//   there.
 // - After an open failed, one at a time is tried, with exponential backoff and full jitter, until one
-// succeeds.
+//   succeeds.
 // - After a session was found broken, those that lay idle at that time are validated before they are lent:
-// one death is
-//   rarely alone.
+//   one death is rarely alone.
 // - The idle session used last is lent first, so that the others age and are closed down to size_min.
 // - Nothing is lost: each waiter is handed a session, refused, or taken out by expire() or cancel().
 //

@@ -1,11 +1,9 @@
 // PointReader: coalescing. Reads of single rows by key that are asked for at the same time become one query
-// with
-// `= any($1)`, because through Pgpool-II a message costs and a row does not (docs/performance.md).
+// with `= any($1)`, because through Pgpool-II a message costs and a row does not (docs/performance.md).
 //
 //   PointReader<std::int64_t, Account> accounts(database, gate, by_id, options,
 //       [](pg::Row row) { return std::pair(row.get<std::int64_t>(0), Account{...}); });
-//   auto account = co_await accounts.read(17, deadline);     // Result<optional<Account>>: nullopt is "no
-//   such row"
+//   auto account = co_await accounts.read(17, deadline);  // Result<optional<Account>>; nullopt: no such row
 //
 // A read goes out at once while fewer than `in_flight_max` queries run; otherwise it joins the next one,
 // first come first served. Each caller has its own deadline, row and error; keys asked for twice are sent

@@ -152,7 +152,9 @@ TEST_F(StoreTest, ManyDaemonsThatMigrateAtOnceApplyEachOnce) {
                    });
   }
   context_.restart();
-  context_.run();
+  // Not run(): the sessions' watchdogs would keep it until the deadline.
+  while (ended < 4 && context_.run_one() > 0) {
+  }
   EXPECT_EQ(ended, 4);
   EXPECT_EQ(applied, 2);
 }

@@ -6,6 +6,8 @@
 #include <array>
 #include <memory>
 
+#include "usage/months.hpp"
+
 namespace citadel::usage {
 namespace {
 
@@ -15,7 +17,7 @@ namespace {
   "r.api_key "                                                                                          \
   "from usage.request r join usage.tenant t on t.id = r.tenant_id join usage.model m on m.id = r.model_id "
 
-constexpr pg::Statement select_one{"usage request", "select " CITADEL_USAGE_COLUMNS "where r.id = $1"};
+constexpr std::string_view select_one = "select " CITADEL_USAGE_COLUMNS "where r.id = $1";
 
 RequestRecord read_record(const pg::Row& row) {
   RequestRecord record;
@@ -39,19 +41,32 @@ RequestRecord read_record(const pg::Row& row) {
   return record;
 }
 
-// One SQL text for each set of filters, made once: `$n is null or …` would cost the plan its index.
+// Which filters a list has. Each set has a text of its own: `$n is null or …` would cost the plan its index.
 enum ListFilter : unsigned {
   by_tenant = 1,
   by_model = 2,
   by_status = 4,
   by_failure = 8,
   by_trace = 16,
-  list_shapes = 32
 };
 
-// $1 limit; $2, $3 bounds of the id, for the partitions and the order; $4, $5 bounds of started_at; then the
-// filters.
-std::string list_sql(unsigned shape) {
+constexpr pg::Statement select_partitions{
+    "usage partition bounds",
+    "select lower_id from usage.request_partitions() where lower_id < $1 and upper_id > $2"};
+
+// A list under way: what is asked for, and the page as far as it is read.
+struct List {
+  RequestFilter filter;
+  unsigned shape = 0;
+  Uuid floor, below;  // of the ids that may be in it
+  WallTime from, to;
+  RequestPage page = {};
+
+  std::size_t missing() const { return static_cast<std::size_t>(filter.limit) - page.requests.size(); }
+};
+
+// $1 limit; $2, $3 bounds of the id, for the order; $4, $5 bounds of started_at; then the filters.
+std::string list_sql(unsigned shape, const IdRange& range) {
   std::string sql = "select " CITADEL_USAGE_COLUMNS
                     "where r.id >= $2 and r.id < $3 and r.started_at >= $4 and r.started_at < $5";
   int next = 6;
@@ -63,48 +78,77 @@ std::string list_sql(unsigned shape) {
   // What the partial index asks for, so that it serves.
   if (shape & by_failure) sql += " and r.status >= 400";
   if (shape & by_trace) sql += fmt::format(" and r.trace_id = ${}", next++);
-  return sql + " order by r.id desc limit $1";
+  return sql + bounds_sql("r.id", range) + " order by r.id desc limit $1";
 }
 
-struct ListStatement {
-  std::string name, sql;
-  pg::Statement statement;
-};
-
-const pg::Statement& list_statement(unsigned shape) {
-  static const auto statements = [] {
-    auto made = std::make_unique<std::array<ListStatement, list_shapes>>();
-    for (unsigned i = 0; i < list_shapes; ++i) {
-      ListStatement& one = (*made)[i];
-      one.name = fmt::format("usage list {:05b}", i);
-      one.sql = list_sql(i);
-      one.statement = {.name = one.name, .sql = one.sql};
-    }
-    return made;
-  }();
-  return (*statements)[shape].statement;
+pg::Params list_params(const List& list) {
+  // One more than asked for tells whether there is a next page.
+  pg::Params params(static_cast<std::int64_t>(list.missing()) + 1, list.floor, list.below, list.from,
+                    list.to);
+  const RequestFilter& filter = list.filter;
+  if (filter.tenant) params.add(*filter.tenant);
+  if (filter.model) params.add(*filter.model);
+  if (filter.status) params.add(static_cast<std::int16_t>(*filter.status));
+  if (filter.trace_id) params.add(*filter.trace_id);
+  return params;
 }
 
-Uuid id_floor(WallTime time) {
-  const auto ms = std::chrono::floor<std::chrono::milliseconds>(time);
-  Uuid id = make_uuid7(std::max(ms, decltype(ms){}), 0, 0);
-  id.bytes[6] = id.bytes[8] = 0;
-  return id;
+Result<List> begin_list(RequestFilter filter) {
+  if (filter.limit < 1 || filter.limit > list_limit_max) {
+    return fail(Code::invalid_argument,
+                fmt::format("limit must be from 1 to {}, not {}", list_limit_max, filter.limit));
+  }
+  List list;
+  list.filter = std::move(filter);
+  list.from = list.filter.from.value_or(usage_time_min);
+  list.to = list.filter.to.value_or(usage_time_end);
+  if (list.from >= list.to) return fail(Code::invalid_argument, "from must lie before to");
+  list.floor = id_floor(list.from - id_skew_max);
+  list.below = id_floor(list.to + id_skew_max);
+  if (!list.filter.cursor.empty()) {
+    CITADEL_ASSIGN(const Uuid last, parse_cursor(list.filter.cursor));
+    list.below = std::min(list.below, last);
+  }
+  if (list.filter.tenant) list.shape |= by_tenant;
+  if (list.filter.model) list.shape |= by_model;
+  if (list.filter.status) {
+    list.shape |= by_status;
+    if (*list.filter.status >= status_error_min) list.shape |= by_failure;
+  }
+  if (list.filter.trace_id) list.shape |= by_trace;
+  return list;
 }
 
-constexpr WallTime earliest = std::chrono::sys_days{std::chrono::year{1970} / 1 / 1};
-constexpr WallTime latest = std::chrono::sys_days{std::chrono::year{9999} / 1 / 1};
+// Appends what the range holds, until the page is full. True: it is full, and has its cursor where more
+// follow.
+Task<Result<bool>> read_range(store::Database& database, List& list, IdRange range, Deadline deadline) {
+  const std::string sql = list_sql(list.shape, range);
+  const pg::Statement statement{"usage list", sql};
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read, statement, list_params(list)));
+  const std::size_t found = static_cast<std::size_t>(rows.size());
+  const std::size_t taken = std::min(found, list.missing());
+  for (std::size_t i = 0; i < taken; ++i)
+    list.page.requests.push_back(read_record(rows[static_cast<int>(i)]));
+  if (found == taken) co_return false;
+  list.page.next_cursor = make_cursor(list.page.requests.back().id);
+  co_return true;
+}
 
 constexpr std::string_view base64url_digits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t cursor_length = 22;  // 16 bytes without padding
 
-// The order of Bucket and of GroupBy.
-#define CITADEL_USAGE_SUMS                                                                           \
-  "sum(requests)::int8, sum(errors)::int8, sum(prompt_tokens)::int8, sum(completion_tokens)::int8, " \
-  "sum(cost_nano)::int8, sum(latency_count)::int8, sum(latency_us_sum)::int8, max(latency_us_max), " \
-  "sum(ttft_count)::int8, sum(ttft_us_sum)::int8, max(ttft_us_max), "                                \
-  "sum(queue_count)::int8, sum(queue_us_sum)::int8, max(queue_us_max) "
+// sum() of int8 is numeric and exact; see rollup.hpp for what the greatest value means.
+#define CITADEL_USAGE_SUM(column) "least(sum(" column "), 9223372036854775807)::int8, "
+#define CITADEL_USAGE_SUMS                                                                                 \
+  CITADEL_USAGE_SUM("requests")                                                                            \
+  CITADEL_USAGE_SUM("errors")                                                                              \
+  CITADEL_USAGE_SUM("prompt_tokens") CITADEL_USAGE_SUM("completion_tokens") CITADEL_USAGE_SUM("cost_nano") \
+      CITADEL_USAGE_SUM("latency_count")                                                                   \
+          CITADEL_USAGE_SUM("latency_us_sum") "max(latency_us_max), " CITADEL_USAGE_SUM("ttft_count")      \
+              CITADEL_USAGE_SUM("ttft_us_sum") "max(ttft_us_max), " CITADEL_USAGE_SUM("queue_count")       \
+                  CITADEL_USAGE_SUM("queue_us_sum") "max(queue_us_max) "
 #define CITADEL_USAGE_WHERE                                                              \
   "where bucket >= $1 and bucket < $2 "                                                  \
   "and ($3::text is null or tenant_id = (select id from usage.tenant where name = $3)) " \
@@ -117,6 +161,7 @@ constexpr std::size_t cursor_length = 22;  // 16 bytes without padding
   " join usage." dictionary " d on d.id = " dictionary "_id " CITADEL_USAGE_WHERE   \
   "group by bucket, d.name) s order by bucket, name limit $5"
 
+// The order of Bucket and of GroupBy.
 constexpr pg::Statement usage_statements[3][3] = {
     {{"usage minute", CITADEL_USAGE_NONE("rollup_minute")},
      {"usage minute by model", CITADEL_USAGE_BY("rollup_minute", "model")},
@@ -144,50 +189,55 @@ UsageRow read_usage(const pg::Row& row) {
                    .queue = {.count = at(13), .sum = at(14), .max = at(15)}}};
 }
 
+std::unexpected<Error> not_there(const Uuid& id) {
+  return fail(Code::not_found, fmt::format("no request has the id {}", id.to_string()));
+}
+
+// The smallest id of version 7 at the lower bound of a month: all ids of the months before are smaller.
+Uuid cursor_at(const Uuid& month) {
+  return make_uuid7(month.time(), 0, 0);
+}
+
 }  // namespace
 
 Task<Result<RequestRecord>> get_request(store::Database& database, Uuid id, Deadline deadline) {
+  // An id of no time that a query may ask for is nobody's, and has no month.
+  if (id.time() >= usage_time_end) co_return not_there(id);
+  const std::string sql =
+      std::string(select_one) + bounds_sql("r.id", {month_floor(id), next_month_floor(id)});
+  const pg::Statement statement{"usage request", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await database.query(deadline, store::Intent::read, select_one, pg::Params(id)));
-  if (rows.empty()) co_return fail(Code::not_found, fmt::format("no request has the id {}", id.to_string()));
+                    co_await database.query(deadline, store::Intent::read, statement, pg::Params(id)));
+  if (rows.empty()) co_return not_there(id);
   co_return read_record(rows[0]);
 }
 
 Task<Result<RequestPage>> list_requests(store::Database& database, RequestFilter filter, Deadline deadline) {
-  if (filter.limit < 1 || filter.limit > list_limit_max) {
-    co_return fail(Code::invalid_argument,
-                   fmt::format("limit must be from 1 to {}, not {}", list_limit_max, filter.limit));
+  CITADEL_CO_ASSIGN(List list, begin_list(std::move(filter)));
+  const auto enough = deadline.remaining() / 2;
+  // The newest month first: most pages are full with it. Where it begins is taken from the clock, which costs
+  // a longer way where it is wrong, and changes nothing in the answer.
+  const Uuid now = id_floor(system_clock().wall());
+  IdRange range{month_floor(std::min(list.below, now))};
+  if (list.below < now) range.below = next_month_floor(list.below);
+  CITADEL_CO_ASSIGN(bool full, co_await read_range(database, list, range, deadline));
+  if (full || range.from <= list.floor) co_return std::move(list.page);
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read, select_partitions,
+                                            pg::Params(range.from, list.floor)));
+  std::vector<Uuid> floors;
+  for (const pg::Row row : rows) floors.push_back(row.get<Uuid>(0));
+  Uuid read_from = range.from;
+  for (const IdRange& next : ranges_below(range.from, std::move(floors))) {
+    if (deadline.remaining() < enough) {
+      list.page.next_cursor = make_cursor(cursor_at(read_from));
+      break;
+    }
+    CITADEL_CO_ASSIGN(full, co_await read_range(database, list, next, deadline));
+    if (full) break;
+    read_from = next.from;
   }
-  const WallTime from = filter.from.value_or(earliest), to = filter.to.value_or(latest);
-  if (from >= to) co_return fail(Code::invalid_argument, "from must lie before to");
-  Uuid below = id_floor(std::min(to, latest - id_skew_max) + id_skew_max);
-  if (!filter.cursor.empty()) {
-    CITADEL_CO_ASSIGN(const Uuid last, parse_cursor(filter.cursor));
-    below = std::min(below, last);
-  }
-  unsigned shape = 0;
-  // One more than asked for tells whether there is a next page.
-  pg::Params params(std::int64_t{filter.limit} + 1, id_floor(from - id_skew_max), below, from, to);
-  const auto add = [&](const auto& value, unsigned bit) {
-    if (!value) return;
-    shape |= bit;
-    params.add(*value);
-  };
-  add(filter.tenant, by_tenant);
-  add(filter.model, by_model);
-  if (filter.status) {
-    add(std::optional(static_cast<std::int16_t>(*filter.status)), by_status);
-    if (*filter.status >= status_error_min) shape |= by_failure;
-  }
-  add(filter.trace_id, by_trace);
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read,
-                                                                 list_statement(shape), std::move(params)));
-  RequestPage page;
-  const int count = std::min(rows.size(), filter.limit);
-  page.requests.reserve(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) page.requests.push_back(read_record(rows[i]));
-  if (rows.size() > filter.limit) page.next_cursor = make_cursor(page.requests.back().id);
-  co_return page;
+  co_return std::move(list.page);
 }
 
 std::string make_cursor(const Uuid& last) {
@@ -214,7 +264,7 @@ Result<Uuid> parse_cursor(std::string_view text) {
     bits -= 8;
     if (filled < id.bytes.size()) id.bytes[filled++] = static_cast<std::uint8_t>(held >> bits);
   }
-  if (!good || make_cursor(id) != text) {
+  if (!good || !is_uuid7(id) || make_cursor(id) != text) {
     return fail(Code::invalid_argument, "cursor is not one that a page of this list has given");
   }
   return id;
@@ -240,7 +290,7 @@ Result<GroupBy> parse_group_by(std::string_view text) {
 }
 
 Result<void> check_usage_query(const UsageQuery& query) {
-  if (query.from < earliest || query.to > latest) {
+  if (query.from < usage_time_min || query.to > usage_time_end) {
     return fail(Code::invalid_argument, "from and to must lie between the years 1970 and 9999");
   }
   for (const auto& [name, time] : {std::pair("from", query.from), std::pair("to", query.to)}) {

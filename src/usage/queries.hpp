@@ -31,10 +31,13 @@ struct RequestPage {
   std::optional<std::string> next_cursor = {};  // nullopt on the last page
 };
 
-// A list that goes on while records arrive neither repeats nor skips one that was there at its start.
+// A list that goes on while records arrive neither repeats nor skips one that was there at its start. A page
+// has fewer than `limit` records, and a cursor all the same, where half of the time went by before they were
+// found: go on with it.
 Task<Result<RequestPage>> list_requests(store::Database& database, RequestFilter filter, Deadline deadline);
 
-// A cursor is opaque to clients: base64url of the last id. invalid_argument for anything else.
+// A cursor is opaque to clients: base64url of a version 7 id, below which the next page begins.
+// invalid_argument for anything else.
 std::string make_cursor(const Uuid& last);
 Result<Uuid> parse_cursor(std::string_view text);
 
@@ -71,8 +74,8 @@ Task<Result<UsageReport>> usage_report(store::Database& database, UsageQuery que
 std::string to_json(const RequestRecord& record);
 // {"requests": [...], "next_cursor": "..." or null}
 std::string to_json(const RequestPage& page);
-// {"from", "to", "bucket", "group_by", "complete", "buckets": [{"start", "model", "requests", …}], "totals":
-// {…}}
+// {"from", "to", "bucket", "group_by", "complete", "saturated" (only where it is true), "buckets": [{"start",
+// "model", "requests", …}], "totals": {…}}
 std::string to_json(const UsageReport& report);
 
 }  // namespace citadel::usage

@@ -61,7 +61,10 @@ std::string to_json(const UsageReport& report) {
   } else {
     out.text(to_string(query.group_by));
   }
-  out.key("complete").boolean(report.complete).key("buckets").begin_array();
+  out.key("complete").boolean(report.complete);
+  // Sums only grow, so the totals have what any row has.
+  if (report.totals.saturated()) out.key("saturated").boolean(true);
+  out.key("buckets").begin_array();
   for (const UsageRow& row : report.rows) {
     out.begin_object().key("start").text(format_time(row.start));
     if (query.group_by != GroupBy::none) out.key(to_string(query.group_by)).text(row.group);

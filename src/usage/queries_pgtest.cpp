@@ -67,6 +67,9 @@ TEST_F(UsageTest, RefusesListsBeyondTheirLimits) {
   EXPECT_EQ(error({.limit = 1001}), "limit must be from 1 to 1000, not 1001");
   EXPECT_EQ(error({.from = noon_, .to = noon_}), "from must lie before to");
   EXPECT_THAT(error({.cursor = "x"}), HasSubstr("cursor is not one"));
+  // The last day of all.
+  EXPECT_EQ(error({.from = *parse_time("9999-12-31T00:00:00Z")}), "accepted");
+  EXPECT_EQ(error({.to = *parse_time("1970-01-01T00:00:01Z")}), "accepted");
 }
 
 TEST_F(UsageTest, ReportsUsageByBucketAndGroup) {
@@ -105,6 +108,35 @@ TEST_F(UsageTest, ReportsUsageByBucketAndGroup) {
   EXPECT_EQ(uneven.error().code, Code::invalid_argument);
 }
 
+TEST_F(UsageTest, ASumThatIsFullBlocksNoRecordAndSaysSo) {
+  drain({frame_of(record_at(noon_, "a")), frame_of(record_at(noon_, "b"))});
+  for (const std::string table : {"minute", "hour", "day"})
+    sql("update usage.rollup_" + table +
+        " set cost_nano = 9223372036854775807 - 1000, latency_us_sum = 9223372036854775807");
+  const auto day = std::chrono::floor<std::chrono::days>(noon_);
+  UsageQuery query{.from = day, .to = day + 24h, .bucket = Bucket::day, .group_by = GroupBy::model};
+  // No row is full yet, but together they are.
+  const auto two = report(query);
+  EXPECT_EQ(two.rows.at(0).sums.cost_nano, sum_max - 1000);
+  EXPECT_EQ(two.totals.cost_nano, sum_max);
+  RequestRecord dear = record_at(noon_ + 1s, "a");
+  dear.cost_nano = 1001;
+  dear.latency_us = 1;
+  EXPECT_EQ(drain({frame_of(dear)}).stored, 1u);
+  for (const Bucket bucket : {Bucket::minute, Bucket::hour, Bucket::day}) {
+    for (const GroupBy group_by : {GroupBy::none, GroupBy::model, GroupBy::tenant}) {
+      query.bucket = bucket;
+      query.group_by = group_by;
+      const auto full = report(query);
+      EXPECT_EQ(full.totals.cost_nano, sum_max);
+      EXPECT_EQ(full.totals.latency.sum, sum_max);
+      EXPECT_EQ(full.totals.requests, 3);
+      EXPECT_EQ(full.totals.prompt_tokens, 300);
+      EXPECT_TRUE(full.totals.saturated());
+    }
+  }
+}
+
 TEST_F(UsageTest, AnAnswerThatRetentionHasCutSaysSo) {
   const WallTime old = std::chrono::floor<std::chrono::days>(noon_) - std::chrono::days(30);
   drain({frame_of(record_at(old)), frame_of(record_at(noon_))});
@@ -136,20 +168,6 @@ TEST_F(UsageTest, TheDaemonsRoleMayNotChangeWhatIsWritten) {
     ASSERT_FALSE(done.has_value()) << statement;
     EXPECT_EQ(done.error().code, Code::permission_denied) << statement << ": " << done.error().to_string();
   }
-}
-
-TEST_F(UsageTest, PartitionsAreMadeOnlyForDaysThatMayBeRecorded) {
-  const auto make = [&](std::string_view days) {
-    const auto done = sql_as_app("select usage.ensure_partitions(array(select d::date from " +
-                                 std::string(days) + " as d))");
-    return done ? std::string((*done)[0].get<std::string_view>(0)) : std::string(done.error().sqlstate);
-  };
-  EXPECT_EQ(make("generate_series(current_date - 3, current_date, interval '1 day')"), "4");
-  EXPECT_EQ(make("generate_series(current_date - 3, current_date + 1, interval '1 day')"), "1");
-  EXPECT_EQ(make("unnest(array[null, current_date])"), "0");
-  EXPECT_EQ(make("unnest(array[current_date - 3701])"), "22023");
-  EXPECT_EQ(make("unnest(array[current_date + 367])"), "22023");
-  EXPECT_EQ(make("generate_series(current_date - 64, current_date, interval '1 day')"), "54000");
 }
 
 // Without the lock the second would not see the first one's table and fail on its name.

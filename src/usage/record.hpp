@@ -36,7 +36,8 @@ struct RequestRecord {
 inline constexpr std::int64_t tokens_max = 1'000'000'000;
 inline constexpr std::size_t name_bytes_max = 200;   // tenant, model
 inline constexpr std::size_t label_bytes_max = 256;  // error code, session, endpoint, API key's label
-// Bounded so that no sum of a bucket can leave 64 bits: nine million dearest requests in one bucket.
+// A thousand currency units. Nine million of the dearest requests fill a 64-bit sum: see sum_max in
+// rollup.hpp.
 inline constexpr std::int64_t cost_nano_max = 1'000'000'000'000;
 inline constexpr std::int64_t duration_us_max = 24LL * 3600 * 1'000'000;
 inline constexpr int status_min = 100, status_max = 599;

@@ -8,6 +8,11 @@
 namespace citadel::usage {
 namespace {
 
+// Both are never negative.
+void add_to(std::int64_t& sum, std::int64_t more) {
+  if (__builtin_add_overflow(sum, more, &sum)) sum = sum_max;
+}
+
 DurationSums sums_of(const std::optional<std::int64_t>& duration) {
   if (!duration) return {};
   return {.count = 1, .sum = *duration, .max = *duration};
@@ -59,20 +64,25 @@ WallTime start_of(Bucket bucket, WallTime time) {
 }
 
 void DurationSums::add(const DurationSums& other) {
-  count += other.count;
-  sum += other.sum;
+  add_to(count, other.count);
+  add_to(sum, other.sum);
   max = std::max(max, other.max);
 }
 
 void Sums::add(const Sums& other) {
-  requests += other.requests;
-  errors += other.errors;
-  prompt_tokens += other.prompt_tokens;
-  completion_tokens += other.completion_tokens;
-  cost_nano += other.cost_nano;
+  add_to(requests, other.requests);
+  add_to(errors, other.errors);
+  add_to(prompt_tokens, other.prompt_tokens);
+  add_to(completion_tokens, other.completion_tokens);
+  add_to(cost_nano, other.cost_nano);
   latency.add(other.latency);
   ttft.add(other.ttft);
   queue.add(other.queue);
+}
+
+bool Sums::saturated() const {
+  return std::max({requests, errors, prompt_tokens, completion_tokens, cost_nano, latency.count, latency.sum,
+                   ttft.count, ttft.sum, queue.count, queue.sum}) == sum_max;
 }
 
 Sums sums_of(const RequestRecord& record) {

@@ -1,6 +1,11 @@
 // Rollups: sums of records by minute, hour and day. Pure.
+//
+// A sum that would leave 64 bits stays at sum_max and means "that or more": nine million of the dearest
+// requests in one bucket reach it. It never turns negative, and it blocks no record. The upserts of the sink
+// do the same.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -20,6 +25,8 @@ std::chrono::seconds length_of(Bucket bucket);
 // The beginning of the bucket that holds `time`, in UTC.
 WallTime start_of(Bucket bucket, WallTime time);
 
+inline constexpr std::int64_t sum_max = std::numeric_limits<std::int64_t>::max();
+
 // How often, how much in all, and the most, of a duration that not every record has. Microseconds.
 struct DurationSums {
   std::int64_t count = 0, sum = 0, max = 0;
@@ -34,6 +41,7 @@ struct Sums {
   std::int64_t cost_nano = 0;
   DurationSums latency = {}, ttft = {}, queue = {};
   void add(const Sums& other);
+  bool saturated() const;  // one of them is at sum_max
   friend bool operator==(const Sums&, const Sums&) = default;
 };
 

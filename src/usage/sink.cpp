@@ -10,6 +10,7 @@
 #include "pg/copy_writer.hpp"
 #include "usage/batch.hpp"
 #include "usage/dictionary.hpp"
+#include "usage/months.hpp"
 #include "usage/record_codec.hpp"
 #include "usage/record_json.hpp"
 #include "usage/rollup.hpp"
@@ -21,7 +22,7 @@ using drain::Origin;
 using drain::SinkOutcome;
 
 // usage.ensure_partitions refuses more.
-constexpr std::size_t days_per_call = 64;
+constexpr std::size_t days_per_call = 4'000;
 constexpr std::size_t days_remembered_max = 10'000;
 constexpr std::size_t copy_chunk_bytes = 256 << 10;
 
@@ -40,9 +41,7 @@ constexpr pg::Statement insert_models{
 constexpr pg::Statement select_models{"usage model ids",
                                       "select id, name from usage.model where name = any($1)"};
 
-// The bounds let the planner open one partition instead of looking for every id in all of them.
-constexpr pg::Statement select_stored{
-    "usage repeats", "select id, digest from usage.request where id = any($1) and id between $2 and $3"};
+constexpr std::string_view select_stored = "select id, digest from usage.request where id = any($1)";
 constexpr std::string_view copy_requests =
     "COPY usage.request (started_at, digest, cost_nano, latency_us, ttft_us, queue_us, tenant_id, model_id, "
     "prompt_tokens, completion_tokens, status, streamed, id, trace_id, endpoint, session, api_key, "
@@ -58,32 +57,29 @@ constexpr pg::Statement insert_dead_letter{
     "insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
     "values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing"};
 
-#define CITADEL_USAGE_UPSERT(table)                                                                       \
-  "insert into usage." table                                                                              \
-  " as r (bucket, tenant_id, model_id, requests, errors, prompt_tokens, completion_tokens, cost_nano, "   \
-  "latency_count, latency_us_sum, latency_us_max, ttft_count, ttft_us_sum, ttft_us_max, "                 \
-  "queue_count, queue_us_sum, queue_us_max) "                                                             \
-  "select * from unnest($1::timestamptz[], $2::int4[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], "  \
-  "$7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::int8[], " \
-  "$15::int8[], $16::int8[], $17::int8[]) "                                                               \
-  "on conflict (bucket, tenant_id, model_id) do update set updated_at = now(), "                          \
-  "requests = r.requests + excluded.requests, errors = r.errors + excluded.errors, "                      \
-  "prompt_tokens = r.prompt_tokens + excluded.prompt_tokens, "                                            \
-  "completion_tokens = r.completion_tokens + excluded.completion_tokens, "                                \
-  "cost_nano = r.cost_nano + excluded.cost_nano, "                                                        \
-  "latency_count = r.latency_count + excluded.latency_count, "                                            \
-  "latency_us_sum = r.latency_us_sum + excluded.latency_us_sum, "                                         \
-  "latency_us_max = greatest(r.latency_us_max, excluded.latency_us_max), "                                \
-  "ttft_count = r.ttft_count + excluded.ttft_count, ttft_us_sum = r.ttft_us_sum + excluded.ttft_us_sum, " \
-  "ttft_us_max = greatest(r.ttft_us_max, excluded.ttft_us_max), "                                         \
-  "queue_count = r.queue_count + excluded.queue_count, queue_us_sum = r.queue_us_sum + "                  \
-  "excluded.queue_us_sum, "                                                                               \
-  "queue_us_max = greatest(r.queue_us_max, excluded.queue_us_max)"
+// One sum of an upsert; neither side is negative. See rollup.hpp for what sum_max means.
+#define CITADEL_USAGE_ADD(sum)                                                                               \
+  sum " = case when r." sum " > 9223372036854775807 - excluded." sum " then 9223372036854775807 else r." sum \
+      " + excluded." sum " end"
+#define CITADEL_USAGE_MAX(max) max " = greatest(r." max ", excluded." max ")"
+#define CITADEL_USAGE_UPSERT(table) \
+  "insert into usage." table " as r (bucket, tenant_id, model_id, requests, errors, prompt_tokens, completion_tokens, cost_nano, " \
+  "latency_count, latency_us_sum, latency_us_max, ttft_count, ttft_us_sum, ttft_us_max, queue_count, queue_us_sum, queue_us_max) " \
+  "select * from unnest($1::timestamptz[], $2::int4[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], " \
+  "$7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::int8[], $14::int8[], $15::int8[], $16::int8[], $17::int8[]) " \
+  "on conflict (bucket, tenant_id, model_id) do update set updated_at = now(), " \
+  CITADEL_USAGE_ADD("requests") ", " CITADEL_USAGE_ADD("errors") ", " CITADEL_USAGE_ADD("prompt_tokens") ", " \
+  CITADEL_USAGE_ADD("completion_tokens") ", " CITADEL_USAGE_ADD("cost_nano") ", " \
+  CITADEL_USAGE_ADD("latency_count") ", " CITADEL_USAGE_ADD("latency_us_sum") ", " CITADEL_USAGE_MAX("latency_us_max") ", " \
+  CITADEL_USAGE_ADD("ttft_count") ", " CITADEL_USAGE_ADD("ttft_us_sum") ", " CITADEL_USAGE_MAX("ttft_us_max") ", " \
+  CITADEL_USAGE_ADD("queue_count") ", " CITADEL_USAGE_ADD("queue_us_sum") ", " CITADEL_USAGE_MAX("queue_us_max")
 
 constexpr pg::Statement upsert_minute{"usage rollup minute", CITADEL_USAGE_UPSERT("rollup_minute")};
 constexpr pg::Statement upsert_hour{"usage rollup hour", CITADEL_USAGE_UPSERT("rollup_hour")};
 constexpr pg::Statement upsert_day{"usage rollup day", CITADEL_USAGE_UPSERT("rollup_day")};
 #undef CITADEL_USAGE_UPSERT
+#undef CITADEL_USAGE_MAX
+#undef CITADEL_USAGE_ADD
 
 std::string date_text(std::chrono::sys_days day) {
   return format_time(WallTime(day)).substr(0, 10);
@@ -140,13 +136,17 @@ class UsageSink final : public drain::Sink {
   Task<Result<SinkOutcome>> write(pg::Transaction& transaction, Origin origin,
                                   std::span<const journal::Frame> frames, Deadline deadline) override {
     auto outcome = co_await write_batch(transaction, origin, frames, deadline);
-    if (outcome || !from_memory_) co_return outcome;
+    if (outcome) made_anew_ = false;
+    // Once, until something is written: what does not help is not tried before each half of a batch that is
+    // refused.
+    if (outcome || !from_memory_ || made_anew_) co_return outcome;
     // 23514: no partition for the row; 23503: no such tenant or model. Both can only mean that the database
-    // has lost what we remember.
+    // has lost what we remember, or that an operator has detached it.
     const std::string_view sqlstate = outcome.error().sqlstate;
     if (sqlstate != "23514" && sqlstate != "23503") co_return outcome;
     log::warning("usage", "the database has lost partitions or names that were there; they are made anew",
                  {{"error", outcome.error()}});
+    made_anew_ = true;
     days_.clear();
     tenants_.clear();
     models_.clear();
@@ -192,20 +192,20 @@ class UsageSink final : public drain::Sink {
     co_return outcome;
   }
 
-  // Finds the batch's ids in the database, a day at a time, and takes them out of the rows.
+  // Finds the batch's ids in the database, a month at a time, and takes them out of the rows.
   static Task<Result<void>> find_stored(pg::Transaction& transaction, Batch& batch, Deadline deadline) {
     std::vector<StoredDigest> stored;
-    std::vector<Uuid> ids;
-    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
-      ids.push_back(batch.rows[i].record.id);
-      const auto day = std::chrono::floor<std::chrono::days>(ids.back().time());
-      const bool more = i + 1 < batch.rows.size() &&
-                        std::chrono::floor<std::chrono::days>(batch.rows[i + 1].record.id.time()) == day;
-      if (more) continue;
-      const pg::Params params(ids, ids.front(), ids.back());
-      CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(select_stored, params, deadline));
+    for (auto rest = std::span<const BatchRow>(batch.rows); !rest.empty();) {
+      const Uuid& first = rest.front().record.id;
+      const IdRange month{month_floor(first), next_month_floor(first)};
+      std::vector<Uuid> ids;
+      for (; !rest.empty() && rest.front().record.id < *month.below; rest = rest.subspan(1))
+        ids.push_back(rest.front().record.id);
+      const std::string sql = std::string(select_stored) + bounds_sql("id", month);
+      const pg::Statement statement{"usage repeats", sql};
+      CITADEL_CO_ASSIGN(const pg::Rows rows,
+                        co_await transaction.execute(statement, pg::Params(ids), deadline));
       for (const pg::Row row : rows) stored.push_back({row.get<Uuid>(0), row.get<std::int64_t>(1)});
-      ids.clear();
     }
     remove_stored(batch, std::move(stored));
     co_return Result<void>();
@@ -308,6 +308,8 @@ class UsageSink final : public drain::Sink {
   Dictionary models_{insert_models, select_models};
   // Whether the batch under way relies on something that an earlier batch made.
   bool from_memory_ = false;
+  // Whether all that is remembered was made anew, and nothing was written since.
+  bool made_anew_ = false;
 };
 
 }  // namespace

@@ -148,24 +148,11 @@ TEST_F(UsageTest, WhatTheDatabaseHasLostIsMadeAnew) {
   EXPECT_EQ(lost.error().retry, Retry::safe);
   EXPECT_EQ(std::string(lost.error().sqlstate), "");
   EXPECT_EQ(drain(frames).stored, 1u);
-  sql("drop table usage.request_" + format_time(noon_).substr(0, 4) + format_time(noon_).substr(5, 2) +
-      format_time(noon_).substr(8, 2));
+  sql("drop table " + partition_of(noon_));
   lost = run(drain_with(*sink_, frames));
   ASSERT_FALSE(lost.has_value());
   EXPECT_EQ(lost.error().code, Code::unavailable);
   EXPECT_EQ(drain(frames).stored, 1u);
-}
-
-TEST_F(UsageTest, ABatchMaySpanMoreDaysThanOneCallMakes) {
-  std::vector<journal::Frame> frames;
-  for (int day = 0; day < 100; ++day) {
-    frames.push_back(frame_of(record_at(noon_ - std::chrono::days(day))));
-    frames.push_back(frame_of(record_at(noon_ - std::chrono::days(day))));
-  }
-  EXPECT_EQ(drain(frames).stored, 200u);
-  EXPECT_EQ(drain(frames).repeated, 200u);
-  EXPECT_EQ(sql("select count(*) from pg_inherits where inhparent = 'usage.request'::regclass"), "100");
-  EXPECT_EQ(sql("select count(*), sum(requests) from usage.rollup_day"), "100|200");
 }
 
 TEST_F(UsageTest, DaemonsThatMakeTheSameThingsDoNotFailEachOther) {

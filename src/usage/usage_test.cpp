@@ -329,6 +329,18 @@ TEST(Rollup, CountsErrorsAndOnlyTheDurationsThatAreThere) {
   EXPECT_EQ(sums_of(refused).errors, 0);
 }
 
+TEST(Rollup, ASumThatIsFullStaysFull) {
+  Sums sums{.requests = 2, .cost_nano = sum_max - 1, .latency = {.count = 1, .sum = sum_max - 1, .max = 5}};
+  EXPECT_FALSE(sums.saturated());
+  sums.add({.requests = 1, .cost_nano = 1, .latency = {.count = 1, .sum = 2, .max = 2}});
+  EXPECT_TRUE(sums.saturated());
+  EXPECT_EQ(sums.cost_nano, sum_max);
+  EXPECT_EQ(sums.latency, (DurationSums{2, sum_max, 5}));
+  sums.add(sums);
+  EXPECT_EQ(sums.cost_nano, sum_max);
+  EXPECT_EQ(sums.requests, 6);
+}
+
 TEST(Rollup, NamesItsBuckets) {
   for (const Bucket bucket : {Bucket::minute, Bucket::hour, Bucket::day}) {
     EXPECT_EQ(parse_bucket(to_string(bucket)).value(), bucket);

@@ -113,6 +113,11 @@ class UsageTest : public testing::Test {
     record.completion_tokens = 10;
     return record;
   }
+  // The partition of that moment's month, as ensure_partitions names it.
+  static std::string partition_of(WallTime time) {
+    const std::string text = format_time(time);
+    return "usage.request_" + text.substr(0, 4) + text.substr(5, 2);
+  }
   UsageReport report(const UsageQuery& query) {
     auto result = run(usage_report(*database_, query, soon()));
     EXPECT_TRUE(result) << result.error().to_string();

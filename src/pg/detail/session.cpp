@@ -225,6 +225,7 @@ Task<Result<Rows>> Session::collect(Deadline deadline) {
 }
 
 bool Session::put_copy(std::string_view data) {
+  CITADEL_CHECK(data.size() <= std::numeric_limits<int>::max(), "a chunk of COPY has more than 2 GiB");
   // 0 would mean that the bytes are not taken yet; libpq says it only when it has no memory for them, because
   // the caller flushes after each chunk.
   return PQputCopyData(connection_, data.data(), static_cast<int>(data.size())) == 1;

@@ -1,7 +1,9 @@
 // How a Session comes to stand: name resolution and PQconnectPoll, all by the deadline.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <boost/asio/ip/tcp.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "aio/wait.hpp"
@@ -12,7 +14,10 @@
 namespace citadel::pg {
 namespace {
 
-using Addresses = Result<std::string>;
+using Addresses = Result<std::vector<std::string>>;
+
+// More than a host has in earnest; each costs a connect that fails.
+constexpr std::size_t addresses_max = 16;
 
 constexpr const char* no_descriptors =
     "no file descriptor is left for a connection: raise the limit (ulimit -n)";
@@ -33,7 +38,7 @@ const char* to_sslmode(TlsMode mode) {
   return "verify-full";
 }
 
-// The name's first address as text. getaddrinfo blocks, so Asio's thread runs it, and a lost one is not
+// The name's addresses as text, in the resolver's order. getaddrinfo blocks, so Asio's thread runs it, and a lost one is not
 // waited for.
 Task<Addresses> resolve(const Executor& executor, const std::string& host, Deadline deadline) {
   auto shot = std::make_shared<aio::OneShot<Addresses>>(executor);
@@ -45,7 +50,14 @@ Task<Addresses> resolve(const Executor& executor, const std::string& host, Deadl
                          fmt::format("the host name '{}' has no address: {}", host, error.message()),
                          Retry::safe));
         } else {
-          shot->set(results.begin()->endpoint().address().to_string());
+          std::vector<std::string> addresses;
+          for (const auto& result : results) {
+            auto address = result.endpoint().address().to_string();
+            if (addresses.size() < addresses_max && std::ranges::find(addresses, address) == addresses.end()) {
+              addresses.push_back(std::move(address));
+            }
+          }
+          shot->set(std::move(addresses));
         }
       });
   auto resolved = co_await shot->wait(deadline);
@@ -73,10 +85,12 @@ struct Keywords {
   }
 };
 
-Keywords keywords_of(const ConnectOptions& options, const std::string& address) {
+// libpq tries the addresses in turn; the host's name stands once for each, for the certificate's check.
+Keywords keywords_of(const ConnectOptions& options, const std::vector<std::string>& addresses) {
   Keywords keywords;
-  keywords.add("host", options.host);
-  if (!address.empty()) keywords.add("hostaddr", address);
+  const std::vector<std::string> hosts(std::max<std::size_t>(addresses.size(), 1), options.host);
+  keywords.add("host", fmt::format("{}", fmt::join(hosts, ",")));
+  if (!addresses.empty()) keywords.add("hostaddr", fmt::format("{}", fmt::join(addresses, ",")));
   keywords.add("port", std::to_string(options.port));
   keywords.add("dbname", options.database);
   keywords.add("user", options.user);
@@ -115,13 +129,13 @@ bool Session::attach() {
 
 Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const ConnectOptions& options,
                                                      Deadline deadline) {
-  std::string address;
+  std::vector<std::string> addresses;
   boost::system::error_code not_numeric;
   asio::ip::make_address(options.host, not_numeric);
   if (!options.host.empty() && options.host[0] != '/' && not_numeric) {
-    CITADEL_CO_ASSIGN(address, co_await resolve(executor, options.host, deadline));
+    CITADEL_CO_ASSIGN(addresses, co_await resolve(executor, options.host, deadline));
   }
-  PGconn* connection = keywords_of(options, address).start();
+  PGconn* connection = keywords_of(options, addresses).start();
   if (connection == nullptr) co_return fail(Code::overloaded, "no memory for a connection");
   std::unique_ptr<Session> session(new Session(executor, connection, options.password));
   PostgresPollingStatusType next =
