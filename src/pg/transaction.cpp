@@ -98,6 +98,10 @@ Task<Result<void>> Transaction::commit(Deadline deadline) {
   if (session.state() == SessionState::broken) {
     co_return fail(Code::connection_lost, "the session was lost before COMMIT", Retry::fresh_snapshot);
   }
+  if (session.state() == SessionState::busy) {
+    co_return fail(Code::internal,
+                   "a call is still under way on this session: COMMIT was not sent, nothing is committed");
+  }
   if (deadline.expired()) {
     co_return fail(Code::deadline_exceeded,
                    "the deadline passed before COMMIT was sent; nothing is committed");

@@ -195,6 +195,22 @@ TEST_P(TransactionRoute, NothingIsUnknownBeforeCommitIsSent) {
   });
 }
 
+TEST_P(TransactionRoute, NothingIsUnknownWhereTheSessionIsBusyBeforeCommit) {
+  run([this]() -> Task<> {
+    auto db = co_await connect();
+    auto helper = co_await PgTest::connect(Route::direct);
+    auto tx = co_await Transaction::begin(*db, {}, soon());
+    CO_ASSERT_OK(tx);
+    EXPECT_CODE(co_await tx->execute_simple("SELECT pg_sleep(20)", Deadline::after(50ms)),
+                Code::deadline_exceeded);
+    EXPECT_EQ(db->state(), SessionState::busy);
+    const auto committed = co_await tx->commit(soon());
+    EXPECT_CODE(committed, Code::internal);
+    EXPECT_THAT(committed.error().message, testing::HasSubstr("COMMIT was not sent"));
+    CO_ASSERT_OK(co_await db->recover(soon(), helper.get()));
+  });
+}
+
 TEST_P(TransactionRoute, ASavepointTakesItsErrorBack) {
   run([this]() -> Task<> {
     auto db = co_await connect();

@@ -1,7 +1,9 @@
 #include "pg/detail/session.hpp"
 
+#include <limits>
 #include <utility>
 
+#include "base/check.hpp"
 #include "base/log.hpp"
 #include "pg/detail/failure.hpp"
 
