@@ -85,6 +85,8 @@ TEST(Sse, ReadsAsTheStandardSays) {
                          "event: a\rdata: b\r\n\r\nevent: none\n\ndata: c\n\n")
                   .events,
               ElementsAre(Event{"", "a", "b"}, Event{"", "message", "c"}));
+  EXPECT_THAT(read_whole("id: 1\r\nevent: a\r\ndata: b\r\ndata: c\r\n\r\n").events,
+              ElementsAre(Event{"1", "a", "b\nc"}));
   EXPECT_EQ(read_whole("id: 4\n\n").last_id, "4") << "without data, no event, but its id holds";
   EXPECT_EQ(read_whole(std::string_view("id: 4\n\nid: a\0b\n\nid: 5\n", 22)).last_id, "4");
   EXPECT_EQ(read_whole("retry: 10\nretry: -1\nretry: 1x\nretry:\nretry: 99999999999999999999\n").retry, 10ms);

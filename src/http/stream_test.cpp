@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/log.hpp"
 #include "http/http_testing.hpp"
 
 namespace citadel::http {
@@ -230,9 +231,13 @@ TEST(Stream, EndsWhenItsClientDoesNotRead) {
   ServerOptions options;
   options.limits.write_time = 100ms;
   TestServer server(stream_router(watched), options);
+  log::configure(log::Level::debug, log::Format::text);
+  testing::internal::CaptureStderr();
   RawSocket socket(server.port());
   socket.send(get("/floods"));
   EXPECT_TRUE(eventually([&] { return server.stats().streams_cut == 1; }));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("the client takes nothing"));
+  log::configure(log::Level::info, log::Format::text);
   EXPECT_EQ(server.stats().timeouts, 1u);
   EXPECT_EQ(watched.running, 0);
   const auto answer = socket.read_all();
@@ -383,9 +388,10 @@ TEST(Stream, IsReportedAtItsEnd) {
   exchange(server.port(), get("/short"));
   exchange(server.port(), get("/fails"));
   ASSERT_TRUE(eventually([&] { return server.stats().connections_open == 0; }));
+  // A cut one is reported after its client saw the end, perhaps on another thread than the next.
   const std::lock_guard lock(mutex);
-  EXPECT_THAT(seen, testing::ElementsAre("/two 200 6 whole", "/hello 200 2 whole", "/short 200 5 cut",
-                                         "/fails 200 5 cut"));
+  EXPECT_THAT(seen, testing::UnorderedElementsAre("/two 200 6 whole", "/hello 200 2 whole",
+                                                  "/short 200 5 cut", "/fails 200 5 cut"));
 }
 
 TEST(StreamStop, EndsEndlessOnesInOrder) {
