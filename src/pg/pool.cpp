@@ -63,7 +63,7 @@ struct Pool::Impl {
   // A session's home; its index is the core's slot.
   struct Seat {
     std::unique_ptr<Connection> connection;
-    bool poisoned = false;
+    bool demoted = false;
   };
 
   // A caller inside acquire(). Whatever way its coroutine ends, it leaves the queue and no session stays with
@@ -140,12 +140,17 @@ struct Pool::Impl {
   aio::OneShot<Result<void>>* warm = nullptr;  // start() waits for it
   CancelLine cancel_line;
   std::uint64_t reprepared_closed = 0;  // of sessions that are closed
+  std::uint64_t generation = 1;         // that carry_out() has seen
   std::function<void(double)> observer;
 };
 
 // --- decisions carried out
 
 void Pool::Impl::carry_out() {
+  if (std::exchange(generation, core.generation()) != core.generation()) {
+    log::warning("pool", "all sessions are replaced",
+                 {{"reason", core.flush_reason()}, {"generation", generation}});
+  }
   while (const auto action = core.next_action()) carry_out(*action);
   arm();
   if (closing) changed.cancel();
@@ -281,7 +286,7 @@ Task<> Pool::Impl::recover(Slot slot) {
 
 Result<Lease> Pool::Impl::lend(Pool& pool, Slot slot, MonotonicTime asked_at) {
   auto& seat = seats[slot];
-  seat.poisoned = false;
+  seat.demoted = false;
   if (observer) observer(std::chrono::duration<double>(now() - asked_at).count());
   return Lease(&pool, seat.connection.get(), slot);
 }
@@ -291,7 +296,8 @@ void Pool::Impl::give_back(Slot slot) {
   const auto& seat = seats[slot];
   auto how = Return::unsettled;
   if (seat.connection->state() == SessionState::idle) how = Return::idle;
-  if (seat.connection->state() == SessionState::broken || seat.poisoned) how = Return::broken;
+  if (seat.connection->state() == SessionState::broken) how = Return::broken;
+  if (seat.demoted) how = Return::demoted;
   // Once the gate has closed nobody can recover it.
   if (how == Return::unsettled && joining) how = Return::broken;
   core.release(slot, how, now());
@@ -333,8 +339,8 @@ Connection* Lease::operator->() const {
   return &**this;
 }
 
-void Lease::poison() {
-  if (pool_) pool_->impl_->seats[slot_].poisoned = true;
+void Lease::demote() {
+  if (pool_) pool_->impl_->seats[slot_].demoted = true;
 }
 
 // --- the pool

@@ -20,6 +20,11 @@
 //   succeeds.
 // - After a session was found broken, those that lay idle at that time are validated before they are lent:
 //   one death is rarely alone.
+// - After several sessions were lost together (losses_flush within loss_window), or one turned out to lead to
+// a
+//   server that takes no writes, all sessions of its generation are flushed: a failover has taken place, or a
+//   restart. Not again before flush_pause_first is over, which doubles up to flush_pause_ceiling where it
+//   goes on: a server that stays read-only must not cost its readers all sessions with every write.
 // - The idle session used last is lent first, so that the others age and are closed down to size_min.
 // - Nothing is lost: each waiter is handed a session, refused, or taken out by expire() or cancel().
 //
@@ -29,6 +34,7 @@
 #include <cstdint>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -54,6 +60,10 @@ struct PoolLimits {
   bool adaptive = true;
 };
 
+inline constexpr std::size_t losses_flush = 3;
+inline constexpr std::chrono::milliseconds loss_window{1'000};
+inline constexpr std::chrono::milliseconds flush_pause_first{1'000}, flush_pause_ceiling{60'000};
+
 class PoolCore {
  public:
   using Slot = std::uint32_t;
@@ -67,7 +77,8 @@ class PoolCore {
     idle,       // proven idle
     unused,     // idle, and nothing was done with it
     unsettled,  // in a transaction, or a statement may still run
-    broken,     // gone, or not to be trusted
+    broken,     // gone
+    demoted,    // its server takes no writes (any more)
   };
 
   enum class Do : std::uint8_t {
@@ -130,6 +141,8 @@ class PoolCore {
   std::size_t waiting() const { return waiting_; }
   std::size_t limit() const;
   std::uint64_t generation() const { return generation_; }
+  // Why the generation is what it is: a literal.
+  std::string_view flush_reason() const { return flush_reason_; }
   bool paused() const { return paused_; }
   State state(Slot slot) const { return slots_[slot].state; }
   std::source_location origin(Slot slot) const { return slots_[slot].origin; }
@@ -161,6 +174,10 @@ class PoolCore {
   void act(Do what, Slot slot = none, Waiter waiter = none) { actions_.push_back({what, slot, waiter}); }
   void settle(Slot slot, MonotonicTime now);
   void close_session(Slot slot, MonotonicTime now);
+  void lose(Slot slot, MonotonicTime now);
+  void demote(Slot slot, MonotonicTime now);
+  void flush_by_itself(std::string_view reason, MonotonicTime now);
+  void begin_generation(std::string_view reason, MonotonicTime now);
   void lend(Slot slot, std::source_location origin, MonotonicTime now);
   bool must_validate(const Place& place, MonotonicTime now) const;
   Waiter enqueue(MonotonicTime now, std::source_location origin);
@@ -193,6 +210,11 @@ class PoolCore {
 
   bool keep_min_ = false, paused_ = false, closing_ = false;
   std::uint64_t generation_ = 1;
+  std::string_view flush_reason_ = "started";
+  std::size_t losses_ = 0;  // of this generation, since losing_since_
+  MonotonicTime losing_since_{};
+  MonotonicTime flush_again_at_ = MonotonicTime::min();  // not before, where nobody asks for it
+  Monotonic::duration flush_pause_{};
   MonotonicTime suspect_before_ = MonotonicTime::min();
   unsigned failures_ = 0;  // opens that failed in a row, those that failed together counted once
   MonotonicTime reopen_at_ = MonotonicTime::min();

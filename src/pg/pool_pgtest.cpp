@@ -141,15 +141,20 @@ TEST_F(PoolTest, ASessionComesBackRolledBack) {
   });
 }
 
-TEST_F(PoolTest, APoisonedSessionIsClosed) {
-  with_pool(options(1), [&](Pool& pool) -> Task<> {
-    auto lease = co_await pool.acquire(soon());
-    CO_ASSERT_OK(lease);
-    lease->poison();
-    *lease = Lease();
+TEST_F(PoolTest, ADemotedSessionIsClosedAndTheOthersOfItsGenerationWithIt) {
+  with_pool(options(3), [&](Pool& pool) -> Task<> {
+    auto first = co_await pool.acquire(soon()), second = co_await pool.acquire(soon());
+    CO_ASSERT_OK(first);
+    CO_ASSERT_OK(second);
+    CO_ASSERT_OK(co_await pool.acquire(soon()));  // one more, that lies idle
+    first->demote();
+    *first = Lease();
+    EXPECT_EQ(pool.status().generation, 2u);
+    EXPECT_EQ(pool.status().open, 1u);
+    *second = Lease();
     EXPECT_EQ(pool.status().open, 0u);
     CO_ASSERT_OK(co_await pool.acquire(soon()));
-    EXPECT_EQ(pool.status().opened_total, 2u);
+    EXPECT_EQ(pool.status().opened_total, 4u);
   });
 }
 

@@ -5,6 +5,7 @@
 #include "aio/wait.hpp"
 #include "base/check.hpp"
 #include "base/log.hpp"
+#include "pg/sqlstate.hpp"
 
 namespace citadel::store {
 namespace {
@@ -54,9 +55,10 @@ struct Database::Impl {
         breaker(options.breaker, c, random),
         budget(options.retry_budget, c) {}
 
-  // A session behind the breaker. `work` runs on it; its outcome goes to the breaker.
+  // A session behind the breaker. `work` runs on it; its outcome goes to the breaker, and to the pool where
+  // it says that the server takes no writes.
   template <class T, class Work>
-  Task<Result<T>> on_session(Deadline deadline, Work work);
+  Task<Result<T>> on_session(Deadline deadline, Intent intent, Work work);
   Task<Result<void>> attempt(Deadline deadline, Intent intent, const TransactOptions& options,
                              const ErasedBody& body, const Uuid& marker);
   Task<Result<void>> inside(pg::Connection& connection, Deadline deadline, Intent intent,
@@ -94,7 +96,7 @@ Status Database::status() const {
 }
 
 template <class T, class Work>
-Task<Result<T>> Database::Impl::on_session(Deadline deadline, Work work) {
+Task<Result<T>> Database::Impl::on_session(Deadline deadline, Intent intent, Work work) {
   CITADEL_CO_ASSIGN(auto permit, breaker.acquire());
   auto begun = clock.monotonic();
   auto lease = co_await pool.acquire(deadline);
@@ -113,6 +115,7 @@ Task<Result<T>> Database::Impl::on_session(Deadline deadline, Work work) {
     permit.succeeded(clock.monotonic() - begun);
   } else {
     permit.failed(result.error(), clock.monotonic() - begun);
+    if (intent == Intent::write && result.error().sqlstate == pg::read_only_state) lease->demote();
   }
   co_return result;
 }
@@ -144,7 +147,7 @@ Task<Result<void>> Database::Impl::inside(pg::Connection& connection, Deadline d
 
 Task<Result<void>> Database::Impl::attempt(Deadline deadline, Intent intent, const TransactOptions& wanted,
                                            const ErasedBody& body, const Uuid& marker) {
-  return on_session<void>(deadline,
+  return on_session<void>(deadline, intent,
                           [this, deadline, intent, &wanted, &body, marker](pg::Connection& connection) {
                             return inside(connection, deadline, intent, wanted, body, marker);
                           });
@@ -154,14 +157,15 @@ Task<Result<void>> Database::Impl::attempt(Deadline deadline, Intent intent, con
 // transaction where it is still under way. True: no row was there, so it has not committed and never can.
 // False: it has committed. The answer holds as soon as it is given, so the claim itself is rolled back.
 Task<Result<bool>> Database::Impl::claim(Deadline deadline, const Uuid& marker) {
-  return on_session<bool>(deadline, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
-    CITADEL_CO_ASSIGN(auto transaction,
-                      co_await pg::Transaction::begin(connection, {.primary_only = true}, deadline));
-    CITADEL_CO_ASSIGN(const auto rows,
-                      co_await transaction.execute(claim_marker, pg::Params(marker), deadline));
-    static_cast<void>(co_await transaction.rollback(deadline));
-    co_return rows.affected() == 1;
-  });
+  return on_session<bool>(
+      deadline, Intent::write, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
+        CITADEL_CO_ASSIGN(auto transaction,
+                          co_await pg::Transaction::begin(connection, {.primary_only = true}, deadline));
+        CITADEL_CO_ASSIGN(const auto rows,
+                          co_await transaction.execute(claim_marker, pg::Params(marker), deadline));
+        static_cast<void>(co_await transaction.rollback(deadline));
+        co_return rows.affected() == 1;
+      });
 }
 
 // Asks until the database answers or the deadline passes.
@@ -251,7 +255,7 @@ Task<Result<pg::Rows>> Database::query(Deadline deadline, Intent intent, const p
   impl.budget.on_request();
   resilience::Backoff backoff(impl.options.backoff, impl.random);
   for (int attempt = 1;; ++attempt) {
-    auto rows = co_await impl.on_session<pg::Rows>(deadline, [&](pg::Connection& connection) {
+    auto rows = co_await impl.on_session<pg::Rows>(deadline, intent, [&](pg::Connection& connection) {
       return connection.execute(statement, params, deadline,
                                 intent == Intent::read ? pg::Routing::any : pg::Routing::primary);
     });
