@@ -53,8 +53,8 @@ Error current_error() {
   }
 }
 
-std::string place_of(const std::source_location& origin) {
-  return fmt::format("{}:{} ({})", origin.file_name(), origin.line(), origin.function_name());
+std::string place_of(const std::source_location& place) {
+  return fmt::format("{}:{} ({})", place.file_name(), place.line(), place.function_name());
 }
 
 }  // namespace
@@ -185,7 +185,8 @@ void Pool::Impl::close_session(Slot slot) {
 
 void Pool::Impl::report_leak(Slot slot) {
   log::warning("pool", "a session has not come back; its caller holds it or has lost it",
-               {{"acquired_at", place_of(core.origin(slot))},
+               {{"acquired_for", core.origin(slot).name},
+                {"acquired_at", place_of(core.origin(slot).place)},
                 {"backend_pid", seats[slot].connection->backend_pid()},
                 {"leak_after_ms", options.leak_after.count()}});
 }
@@ -372,10 +373,10 @@ Task<Result<void>> Pool::start(Deadline deadline) {
   co_return std::move(*outcome);
 }
 
-Task<Result<Lease>> Pool::acquire(Deadline deadline, std::source_location origin) {
+Task<Result<Lease>> Pool::acquire(Deadline deadline, std::string_view name, std::source_location place) {
   auto& impl = *impl_;
   const auto asked_at = impl.now();
-  const auto asked = impl.core.acquire(asked_at, origin);
+  const auto asked = impl.core.acquire(asked_at, {place, name});
   if (asked.kind == PoolCore::Asked::Kind::granted) co_return impl.lend(*this, asked.slot, asked_at);
   if (asked.kind == PoolCore::Asked::Kind::refused) co_return impl.refusal();
 
@@ -426,8 +427,10 @@ Task<Result<void>> Pool::close(Deadline deadline) {
   if (joined) impl.cancel_line.hang_up();
   for (Slot slot = 0; slot < impl.seats.size(); ++slot) {
     if (impl.core.state(slot) != State::lent) continue;
+    const auto origin = impl.core.origin(slot);
     co_return fail(Code::deadline_exceeded,
-                   "a session is still lent; it was acquired at " + place_of(impl.core.origin(slot)));
+                   fmt::format("a session is still lent; it was acquired for '{}' at {}", origin.name,
+                               place_of(origin.place)));
   }
   co_return joined;
 }

@@ -107,14 +107,15 @@ class Pool {
 
   // overloaded (queue full, or the deadline passed while waiting), unavailable (a session could not be opened
   // and none is there), cancelled (closing).
-  Task<Result<Lease>> acquire(Deadline deadline,
-                              std::source_location origin = std::source_location::current());
+  // `name`, a literal, and `place` stand in the report of a leak.
+  Task<Result<Lease>> acquire(Deadline deadline, std::string_view name = {},
+                              std::source_location place = std::source_location::current());
 
   void flush();  // begins a new generation
   void pause();  // acquire() waits; sessions lent come back
   void resume();
   // Refuses all who wait, waits for lent sessions until the deadline, and closes all. deadline_exceeded names
-  // a session that is still lent, by where it was acquired; it goes on to be owned, and close() may be called
+  // a session that is still lent, by its origin; it goes on to be owned, and close() may be called
   // again.
   Task<Result<void>> close(Deadline deadline);
 

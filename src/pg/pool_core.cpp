@@ -65,7 +65,7 @@ bool PoolCore::must_validate(const Place& place, MonotonicTime now) const {
   return place.proven < suspect_before_ || now - place.proven >= limits_.validate_after;
 }
 
-void PoolCore::lend(Slot slot, std::source_location origin, MonotonicTime now) {
+void PoolCore::lend(Slot slot, Origin origin, MonotonicTime now) {
   auto& place = slots_[slot];
   enter(slot, State::lent, now);
   place.origin = origin;
@@ -73,7 +73,7 @@ void PoolCore::lend(Slot slot, std::source_location origin, MonotonicTime now) {
   ++totals_.acquired;
 }
 
-PoolCore::Asked PoolCore::acquire(MonotonicTime now, std::source_location origin) {
+PoolCore::Asked PoolCore::acquire(MonotonicTime now, Origin origin) {
   if (closing_) return {Asked::Kind::refused};
   if (waiting_ == 0 && !paused_ && !idle_.empty() && count(State::lent) < limit()) {
     const Slot slot = idle_.back();
@@ -92,7 +92,7 @@ PoolCore::Asked PoolCore::acquire(MonotonicTime now, std::source_location origin
   return {Asked::Kind::queued, none, waiter};
 }
 
-PoolCore::Waiter PoolCore::enqueue(MonotonicTime now, std::source_location origin) {
+PoolCore::Waiter PoolCore::enqueue(MonotonicTime now, Origin origin) {
   if (free_waiters_.empty()) {
     free_waiters_.push_back(static_cast<Waiter>(waiters_.size()));
     waiters_.emplace_back();

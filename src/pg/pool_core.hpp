@@ -66,6 +66,12 @@ inline constexpr std::chrono::milliseconds flush_pause_first{1'000}, flush_pause
 
 class PoolCore {
  public:
+  // Who has a session: where in the code it was asked for, and a literal that says what for, or "".
+  struct Origin {
+    std::source_location place{};
+    std::string_view name{};
+  };
+
   using Slot = std::uint32_t;
   using Waiter = std::uint32_t;
   static constexpr std::uint32_t none = UINT32_MAX;
@@ -111,7 +117,7 @@ class PoolCore {
 
   // From now on size_min sessions are kept open.
   void start(MonotonicTime now);
-  Asked acquire(MonotonicTime now, std::source_location origin);
+  Asked acquire(MonotonicTime now, Origin origin);
   // The waiter's deadline has come: it leaves the queue, with this error.
   Error expire(Waiter waiter);
   // The waiter is not interested any more.
@@ -145,7 +151,7 @@ class PoolCore {
   std::string_view flush_reason() const { return flush_reason_; }
   bool paused() const { return paused_; }
   State state(Slot slot) const { return slots_[slot].state; }
-  std::source_location origin(Slot slot) const { return slots_[slot].origin; }
+  Origin origin(Slot slot) const { return slots_[slot].origin; }
   const Counts& totals() const { return totals_; }
   // The error of the last open that failed, while none has succeeded since.
   const std::optional<Error>& last_open_error() const { return last_open_error_; }
@@ -161,13 +167,13 @@ class PoolCore {
     MonotonicTime since{};    // in this state
     MonotonicTime proven{};   // when it was last known to work
     MonotonicTime expires{};  // its lifetime's end
-    std::source_location origin{};
+    Origin origin{};
   };
   struct Queued {
     Waiter before = none, after = none;
     bool queued = false;
     MonotonicTime since{};
-    std::source_location origin{};
+    Origin origin{};
   };
 
   void enter(Slot slot, State state, MonotonicTime now);
@@ -178,9 +184,9 @@ class PoolCore {
   void demote(Slot slot, MonotonicTime now);
   void flush_by_itself(std::string_view reason, MonotonicTime now);
   void begin_generation(std::string_view reason, MonotonicTime now);
-  void lend(Slot slot, std::source_location origin, MonotonicTime now);
+  void lend(Slot slot, Origin origin, MonotonicTime now);
   bool must_validate(const Place& place, MonotonicTime now) const;
-  Waiter enqueue(MonotonicTime now, std::source_location origin);
+  Waiter enqueue(MonotonicTime now, Origin origin);
   void leave_queue(Waiter waiter);
   bool may_serve(std::size_t ahead, MonotonicTime now);
   std::size_t on_their_way() const { return count(State::opening) + count(State::validating); }

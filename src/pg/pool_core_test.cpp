@@ -227,12 +227,13 @@ TEST(PoolCore, LeakIsReportedOnceWithItsOrigin) {
   StillPool pool(limits);
   pool.fill(1);
   const auto here = std::source_location::current();
-  (void)pool.core.acquire(pool.now, here);
+  (void)pool.core.acquire(pool.now, {here, "test"});
   pool.tick_after(59s);
   EXPECT_THAT(pool.actions(), IsEmpty());
   pool.tick_after(2s);
   EXPECT_THAT(pool.actions(), ElementsAre("leak 0"));
-  EXPECT_EQ(pool.core.origin(0).line(), here.line());
+  EXPECT_EQ(pool.core.origin(0).place.line(), here.line());
+  EXPECT_EQ(pool.core.origin(0).name, "test");
   pool.tick_after(2s);
   EXPECT_THAT(pool.actions(), IsEmpty());
   pool.core.release(0, Return::idle, pool.now);

@@ -95,12 +95,13 @@ TEST_F(PoolTest, ALeakIsReportedWithItsOrigin) {
   made.leak_after = 40ms;
   testing::internal::CaptureStderr();
   with_pool(made, [&](Pool& pool) -> Task<> {
-    auto lease = co_await pool.acquire(soon());
+    auto lease = co_await pool.acquire(soon(), "count models");
     EXPECT_TRUE(co_await eventually([&] { return pool.status().leaked_total == 1; }));
     co_await aio::sleep_for(100ms);  // sleep: time for a second report; too short a time could only hide it
     EXPECT_EQ(pool.status().leaked_total, 1u);
   });
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("pool_pgtest.cpp:"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("acquired_for=\"count models\""), HasSubstr("pool_pgtest.cpp:")));
 }
 
 TEST_F(PoolTest, ACancelledWaiterLeavesTheQueueAndSwallowsNoSession) {

@@ -37,6 +37,14 @@ std::unexpected<Error> schema_mismatch(const pg::TypeMismatch& mismatch) {
 }
 
 struct Database::Impl {
+  // One use of a session: until when, what for, and for whom.
+  struct Use {
+    Deadline deadline;
+    Intent intent;
+    std::string_view name;
+    std::source_location place;
+  };
+
   Executor executor;
   const Clock& clock;
   SeededRandom random;
@@ -58,9 +66,9 @@ struct Database::Impl {
   // A session behind the breaker. `work` runs on it; its outcome goes to the breaker, and to the pool where
   // it says that the server takes no writes.
   template <class T, class Work>
-  Task<Result<T>> on_session(Deadline deadline, Intent intent, Work work);
-  Task<Result<void>> attempt(Deadline deadline, Intent intent, const TransactOptions& options,
-                             const ErasedBody& body, const Uuid& marker);
+  Task<Result<T>> on_session(Use use, Work work);
+  Task<Result<void>> attempt(const Use& use, const TransactOptions& options, const ErasedBody& body,
+                             const Uuid& marker);
   Task<Result<void>> inside(pg::Connection& connection, Deadline deadline, Intent intent,
                             const TransactOptions& options, const ErasedBody& body, const Uuid& marker);
   Task<Result<bool>> claim(Deadline deadline, const Uuid& marker);
@@ -96,10 +104,10 @@ Status Database::status() const {
 }
 
 template <class T, class Work>
-Task<Result<T>> Database::Impl::on_session(Deadline deadline, Intent intent, Work work) {
+Task<Result<T>> Database::Impl::on_session(Use use, Work work) {
   CITADEL_CO_ASSIGN(auto permit, breaker.acquire());
   auto begun = clock.monotonic();
-  auto lease = co_await pool.acquire(deadline);
+  auto lease = co_await pool.acquire(use.deadline, use.name, use.place);
   if (!lease) {
     permit.failed(lease.error(), clock.monotonic() - begun);
     co_return std::unexpected(std::move(lease).error());
@@ -115,7 +123,7 @@ Task<Result<T>> Database::Impl::on_session(Deadline deadline, Intent intent, Wor
     permit.succeeded(clock.monotonic() - begun);
   } else {
     permit.failed(result.error(), clock.monotonic() - begun);
-    if (intent == Intent::write && result.error().sqlstate == pg::read_only_state) lease->demote();
+    if (use.intent == Intent::write && result.error().sqlstate == pg::read_only_state) lease->demote();
   }
   co_return result;
 }
@@ -145,27 +153,26 @@ Task<Result<void>> Database::Impl::inside(pg::Connection& connection, Deadline d
   co_return co_await transaction.commit(deadline);
 }
 
-Task<Result<void>> Database::Impl::attempt(Deadline deadline, Intent intent, const TransactOptions& wanted,
+Task<Result<void>> Database::Impl::attempt(const Use& use, const TransactOptions& wanted,
                                            const ErasedBody& body, const Uuid& marker) {
-  return on_session<void>(deadline, intent,
-                          [this, deadline, intent, &wanted, &body, marker](pg::Connection& connection) {
-                            return inside(connection, deadline, intent, wanted, body, marker);
-                          });
+  return on_session<void>(use, [this, use, &wanted, &body, marker](pg::Connection& connection) {
+    return inside(connection, use.deadline, use.intent, wanted, body, marker);
+  });
 }
 
 // One try to insert the marker of a transaction whose COMMIT got no answer. The insert waits for that
 // transaction where it is still under way. True: no row was there, so it has not committed and never can.
 // False: it has committed. The answer holds as soon as it is given, so the claim itself is rolled back.
 Task<Result<bool>> Database::Impl::claim(Deadline deadline, const Uuid& marker) {
-  return on_session<bool>(
-      deadline, Intent::write, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
-        CITADEL_CO_ASSIGN(auto transaction,
-                          co_await pg::Transaction::begin(connection, {.primary_only = true}, deadline));
-        CITADEL_CO_ASSIGN(const auto rows,
-                          co_await transaction.execute(claim_marker, pg::Params(marker), deadline));
-        static_cast<void>(co_await transaction.rollback(deadline));
-        co_return rows.affected() == 1;
-      });
+  const Use use{deadline, Intent::write, claim_marker.name, std::source_location::current()};
+  return on_session<bool>(use, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
+    CITADEL_CO_ASSIGN(auto transaction,
+                      co_await pg::Transaction::begin(connection, {.primary_only = true}, deadline));
+    CITADEL_CO_ASSIGN(const auto rows,
+                      co_await transaction.execute(claim_marker, pg::Params(marker), deadline));
+    static_cast<void>(co_await transaction.rollback(deadline));
+    co_return rows.affected() == 1;
+  });
 }
 
 // Asks until the database answers or the deadline passes.
@@ -215,7 +222,7 @@ Task<Result<void>> Database::Impl::wait_to_retry(Deadline deadline, resilience::
 }
 
 Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, TransactOptions wanted,
-                                             ErasedBody body) {
+                                             const ErasedBody& body, std::source_location place) {
   auto& impl = *impl_;
   ++impl.counters.transactions_total;
   impl.budget.on_request();
@@ -223,7 +230,7 @@ Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, T
   const int attempts_max = wanted.attempts_max > 0 ? wanted.attempts_max : impl.options.attempts_max;
   for (int attempt = 1;; ++attempt) {
     const auto marker = new_uuid7(impl.clock.wall(), impl.random);
-    auto done = co_await impl.attempt(deadline, intent, wanted, body, marker);
+    auto done = co_await impl.attempt({deadline, intent, wanted.name, place}, wanted, body, marker);
     if (done) co_return done;
     Error error = std::move(done).error().in(wanted.name);
     if (error.code == Code::commit_unknown) {
@@ -249,16 +256,17 @@ Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, T
 }
 
 Task<Result<pg::Rows>> Database::query(Deadline deadline, Intent intent, const pg::Statement& statement,
-                                       pg::Params params) {
+                                       pg::Params params, std::source_location place) {
   CITADEL_CHECK(intent != Intent::write, "a write runs in transact()");
   auto& impl = *impl_;
   impl.budget.on_request();
   resilience::Backoff backoff(impl.options.backoff, impl.random);
   for (int attempt = 1;; ++attempt) {
-    auto rows = co_await impl.on_session<pg::Rows>(deadline, intent, [&](pg::Connection& connection) {
-      return connection.execute(statement, params, deadline,
-                                intent == Intent::read ? pg::Routing::any : pg::Routing::primary);
-    });
+    auto rows = co_await impl.on_session<pg::Rows>(
+        {deadline, intent, statement.name, place}, [&](pg::Connection& connection) {
+          return connection.execute(statement, params, deadline,
+                                    intent == Intent::read ? pg::Routing::any : pg::Routing::primary);
+        });
     if (rows) co_return rows;
     Error error = std::move(rows).error();
     if (!may_run_again(error) || attempt >= impl.options.attempts_max) {

@@ -80,6 +80,8 @@ TEST_F(StoreTest, ManyDaemonsThatMigrateAtOnceApplyEachOnce) {
   EXPECT_EQ(applied, 2);
 }
 
+constexpr pg::Statement sleep_shortly{"sleep shortly", "select pg_sleep(0.3)"};
+
 TEST_F(StoreTest, ATransactionCommitsOrLeavesNothing) {
   const Migration only[] = {first};
   ASSERT_TRUE(migrate_with(only));
@@ -183,6 +185,33 @@ TEST_F(StoreTest, ASerializationFailureIsRunAgainUnseen) {
     EXPECT_EQ(database.status().retries_total, 1u);
     EXPECT_EQ(co_await count(database), 2);
   });
+}
+
+// The session of a transaction or a query that does not end is reported with what it is for and who asked.
+TEST_F(StoreTest, ALeakNamesTheTransactionOrStatementAndWhoAskedForIt) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  auto wanted = options();
+  wanted.pool.leak_after = 20ms;
+  testing::internal::CaptureStderr();
+  int asked_at = 0;
+  with_database(wanted, [&](Database& database) -> Task<> {
+    const auto leaks = [&](std::uint64_t count) -> Task<Result<bool>> {
+      for (const auto deadline = soon(); database.status().pool.leaked_total < count && !deadline.expired();)
+        co_await aio::sleep_for(5ms);  // sleep: polls, until a deadline
+      co_return true;
+    };
+    const Database::Body<bool> hold = [&](pg::Transaction&) { return leaks(1); };
+    asked_at = __LINE__ + 1;
+    EXPECT_TRUE(co_await database.transact(soon(), Intent::write, {.name = "rename model"}, hold));
+    EXPECT_TRUE(co_await database.query(soon(), Intent::read, sleep_shortly, {}));
+    EXPECT_EQ(database.status().pool.leaked_total, 2u);
+  });
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("acquired_for=\"rename model\""));
+  EXPECT_THAT(log, HasSubstr(fmt::format("store_pgtest.cpp:{}", asked_at)));
+  EXPECT_THAT(log, HasSubstr("acquired_for=\"sleep shortly\""));
+  EXPECT_THAT(log, HasSubstr(fmt::format("store_pgtest.cpp:{}", asked_at + 1)));
 }
 
 // How the prepared statements of a session vanish: so that Pgpool-II knows, and behind its back.
