@@ -11,12 +11,14 @@
 #include "journal/journal.hpp"
 #include "store/database.hpp"
 #include "telemetry/metrics.hpp"
+#include "usage/request_reader.hpp"
 
 namespace citadel::app {
 
 // What handlers need; all of it outlives the server.
 struct ApiContext {
   store::Database& database;
+  usage::RequestReader& requests;                // on the data plane's executor only
   journal::Journal& journal;
   telemetry::Metrics& metrics;
   ServiceMetrics& service_metrics;
@@ -33,6 +35,7 @@ http::Router make_router(std::shared_ptr<const ApiContext> context);
 // The parts of make_router, one a file.
 void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_pool_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 
 }  // namespace citadel::app

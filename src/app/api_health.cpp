@@ -62,6 +62,7 @@ http::Router make_router(std::shared_ptr<const ApiContext> context) {
   http::Router router;
   add_health_routes(router, context);
   add_request_routes(router, context);
+  add_pool_routes(router, context);
   add_verify_routes(router, context);
   return router;
 }

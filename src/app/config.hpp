@@ -72,7 +72,7 @@ struct DatabaseConfig {
   std::int64_t prepared_max = 256;
 };
 
-// Past Pgpool-II, for migrations, LISTEN and cancel. An empty host: there is no such way.
+// Past Pgpool-II, for migrations and cancelling. An empty host: there is no such way.
 struct DirectConfig {
   std::string host;
   std::int64_t port = 5432;

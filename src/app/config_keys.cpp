@@ -77,7 +77,7 @@ const std::array keys = std::to_array<Key>({
      "Statements kept prepared on one session; the least recently used leaves."},
 
     {"database.direct", "host", TextValue{AT(database_direct.host), true}, Reload::no,
-     "PostgreSQL itself, past Pgpool-II: for migrations, LISTEN and cancelling. Empty: there is no such way."},
+     "PostgreSQL itself, past Pgpool-II: for migrations and for cancelling statements. Empty: there is no such way."},
     {"database.direct", "port", IntegerValue{AT(database_direct.port), 1, 65535}, Reload::no,
      "Its port."},
     {"database.direct", "tls", choice<+AT(database_direct.tls)>(tls_names), Reload::no,
@@ -113,7 +113,7 @@ const std::array keys = std::to_array<Key>({
     {"pool", "adaptive", BooleanValue{AT(pool.adaptive)}, Reload::no,
      "Keep as many sessions busy as the database answers fastest with, at most size_max."},
 
-    {"breaker", "mode", choice<+AT(breaker.mode)>(mode_names), Reload::no,
+    {"breaker", "mode", choice<+AT(breaker.mode)>(mode_names), Reload::yes,
      "normal, or observe_only (counts, refuses nothing), forced_open (refuses all), forced_closed (off)."},
     {"breaker", "window", choice<+AT(breaker.window)>(window_names), Reload::no,
      "Rates are taken over the last calls (count) or over the last time (time)."},

@@ -16,6 +16,7 @@
 #include "base/log.hpp"
 #include "store/migrations.hpp"
 #include "telemetry/process.hpp"
+#include "usage/request_reader.hpp"
 #include "usage/sink.hpp"
 
 namespace citadel::app {
@@ -92,7 +93,9 @@ struct Service::Impl {
   std::unique_ptr<journal::Journal> journal;
   std::unique_ptr<store::Database> database;
   std::unique_ptr<drain::Drain> drain;
-  std::unique_ptr<aio::Gate> gate;  // on the data plane
+  std::unique_ptr<aio::Gate> gate;                 // on the data plane
+  std::unique_ptr<usage::RequestReader> requests;  // on the data plane
+  BreakerMode breaker_mode = BreakerMode::normal;  // on the data plane
   std::unique_ptr<http::Server> server;
   SchemaState schema;     // on the data plane
   bool stopping = false;  // on the data plane
@@ -120,7 +123,7 @@ struct Service::Impl {
   Result<void> start_parts(Deadline deadline, const std::stop_token& stop);
   void warm_up(Deadline deadline, const std::stop_token& stop);
   Result<void> start_server();
-  void force_breaker();
+  void force_breaker(BreakerMode mode);
   Snapshot snapshot();
   Task<> watch_schema();
   Task<> keep_up();
@@ -132,6 +135,7 @@ Snapshot Service::Impl::snapshot() {
   out.at = clock.wall();
   out.uptime = clock.monotonic() - started;
   out.database = database->status();
+  out.point_reads = requests->status();
   out.journal = journal->status();
   out.drain = drain->status();
   out.schema = schema;
@@ -217,12 +221,13 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
       log::warning("store", "the circuit breaker changed",
                    {{"from", to_string(from)}, {"to", to_string(to)}, {"reason", reason}});
     });
-    force_breaker();
+    force_breaker(config.breaker.mode);
     std::vector<std::unique_ptr<drain::Sink>> sinks;
     sinks.push_back(usage::make_usage_sink());
     drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
                                            clock, random_seed());
     gate = std::make_unique<aio::Gate>(data_plane());
+    requests = std::make_unique<usage::RequestReader>(*database, *gate);
     return 0;
   });
   warm_up(deadline.within(std::chrono::seconds(5)), stop);
@@ -234,19 +239,27 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
   return start_server();
 }
 
-void Service::Impl::force_breaker() {
+// A mode that stays as it is leaves the breaker what it has learnt.
+void Service::Impl::force_breaker(BreakerMode mode) {
   using resilience::BreakerState;
-  switch (config.breaker.mode) {
-    case BreakerMode::normal: return;
-    case BreakerMode::observe_only: return database->breaker().force(BreakerState::observe_only, "breaker.mode");
-    case BreakerMode::forced_open: return database->breaker().force(BreakerState::forced_open, "breaker.mode");
-    case BreakerMode::forced_closed: return database->breaker().force(BreakerState::forced_closed, "breaker.mode");
+  if (std::exchange(breaker_mode, mode) == mode) return;
+  auto& breaker = database->breaker();
+  constexpr std::string_view reason = "breaker.mode";
+  switch (mode) {
+    case BreakerMode::normal:
+      return breaker.force(BreakerState::closed, reason);
+    case BreakerMode::observe_only:
+      return breaker.force(BreakerState::observe_only, reason);
+    case BreakerMode::forced_open:
+      return breaker.force(BreakerState::forced_open, reason);
+    case BreakerMode::forced_closed:
+      return breaker.force(BreakerState::forced_closed, reason);
   }
 }
 
 Result<void> Service::Impl::start_server() {
   auto context = std::make_shared<ApiContext>(
-      ApiContext{*database, *journal, metrics, service_metrics, clock, config, [this] { return snapshot(); },
+      ApiContext{*database, *requests, *journal, metrics, service_metrics, clock, config, [this] { return snapshot(); },
                  [this]() -> const http::ServerStats& { return server->stats(); },
                  [this] {
                    const std::lock_guard lock(reload_mutex);
@@ -283,6 +296,7 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
   if (drain) keep(wait(drain->close(Deadline::at(deadline.when() - std::chrono::milliseconds(500)))));
   if (database) keep(wait(database->close(Deadline::after(std::chrono::seconds(5), clock))));
   on_data_plane([&] {
+    requests.reset();
     gate.reset();
     drain.reset();
     database.reset();
@@ -317,6 +331,7 @@ void Service::reload(const Config& config) {
   log::configure(config.log.level, config.log.format);
   impl_->on_data_plane([&] {
     impl_->database->pool().set_password(config.database.password_file.value);
+    impl_->force_breaker(config.breaker.mode);
     return 0;
   });
   const std::lock_guard lock(impl_->reload_mutex);

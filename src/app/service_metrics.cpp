@@ -30,8 +30,13 @@ struct ServiceMetrics::Handles {
         closed(m.counter("citadel_pool_closed_total", "Sessions closed.")),
         recovered(m.counter("citadel_pool_recovered_total", "Sessions cancelled, drained and proven.")),
         leaked(m.counter("citadel_pool_leaked_total", "Sessions lent for longer than pool.leak_after.")),
+        reprepared(m.counter("citadel_pool_reprepared_total", "Statements prepared again on their session.")),
+        generation(m.gauge("citadel_pool_generation", "One more each time that all sessions are replaced.")),
+        paused(m.gauge("citadel_pool_paused", "1 while the pool lends no session on demand.")),
         breaker(m.gauges("citadel_breaker_state", "1 for the circuit breaker's state.", {"state"})),
         breaker_refused(m.counter("citadel_breaker_refused_total", "Calls refused by the circuit breaker.")),
+        breaker_would_open(m.counter("citadel_breaker_would_open_total",
+                                     "How often it would have opened while observe_only.")),
         transactions(m.counter("citadel_transactions_total", "Transactions asked for.")),
         retries(m.counter("citadel_transaction_retries_total", "Transactions run again.")),
         retries_refused(
@@ -39,11 +44,14 @@ struct ServiceMetrics::Handles {
         commit_unknown(m.counter("citadel_commit_unknown_total", "Commits whose answer was lost.")),
         commit_resolved(
             m.counter("citadel_commit_resolved_total", "Of those, commits whose outcome was found out.")),
+        point_reads(m.counter("citadel_point_reads_total", "Single records asked for.")),
+        point_read_queries(m.counter("citadel_point_read_queries_total", "Queries that answered them.")),
         appended(m.counter("citadel_journal_appended_total", "Records acknowledged.")),
         syncs(m.counter("citadel_journal_syncs_total", "Group commits.")),
         sync_errors(m.counter("citadel_journal_sync_errors_total", "fdatasync errors.")),
         journal_full(
             m.counter("citadel_journal_refused_full_total", "Records refused because the journal is full.")),
+        shed(m.counter("citadel_journal_shed_total", "Sheddable records refused to keep the reserve.")),
         undrained(m.gauge("citadel_journal_undrained_records", "Records not in the database yet.")),
         undrained_bytes(m.gauge("citadel_journal_undrained_bytes", "Bytes of those records.")),
         journal_bytes(m.gauge("citadel_journal_size_bytes", "Bytes of all segments.")),
@@ -53,6 +61,9 @@ struct ServiceMetrics::Handles {
         failed(m.gauge("citadel_journal_failed", "1 while the journal refuses records until a restart.")),
         drained(m.counters("citadel_drain_records_total", "Records that left the journal.", {"outcome"})),
         batches(m.counter("citadel_drain_batches_total", "Batches committed.")),
+        replayed(
+            m.counter("citadel_drain_replayed_total", "Records that a batch found below the watermark.")),
+        batch_seconds(m.seconds_counter("citadel_drain_batch_seconds_total", "Time spent on those batches.")),
         drain_failures(m.counter("citadel_drain_failures_total", "Batches that failed and are tried again.")),
         ready(m.gauges("citadel_ready", "1 where a dependency is ready.", {"dependency"})) {}
 
@@ -65,13 +76,14 @@ struct ServiceMetrics::Handles {
   Histogram acquire_seconds;
   Counter acquired;
   CounterFamily refused;
-  Counter opened, open_failed, closed, recovered, leaked;
+  Counter opened, open_failed, closed, recovered, leaked, reprepared;
+  Gauge generation, paused;
   GaugeFamily breaker;
-  Counter breaker_refused, transactions, retries, retries_refused, commit_unknown, commit_resolved, appended,
-      syncs, sync_errors, journal_full;
+  Counter breaker_refused, breaker_would_open, transactions, retries, retries_refused, commit_unknown,
+      commit_resolved, point_reads, point_read_queries, appended, syncs, sync_errors, journal_full, shed;
   Gauge undrained, undrained_bytes, journal_bytes, oldest, quarantined, failed;
   CounterFamily drained;
-  Counter batches, drain_failures;
+  Counter batches, replayed, batch_seconds, drain_failures;
   GaugeFamily ready;
 
   void set_pool(const pg::PoolStatus& pool) const {
@@ -89,6 +101,9 @@ struct ServiceMetrics::Handles {
     closed.raise_to(pool.closed_total);
     recovered.raise_to(pool.recovered_total);
     leaked.raise_to(pool.leaked_total);
+    reprepared.raise_to(pool.reprepared_total);
+    generation.set(static_cast<double>(pool.generation));
+    paused.set(pool.paused ? 1 : 0);
   }
 
   void set_database(const store::Status& database) const {
@@ -99,6 +114,7 @@ struct ServiceMetrics::Handles {
       breaker.with({to_string(state)}).set(database.breaker.state == state ? 1 : 0);
     }
     breaker_refused.raise_to(database.breaker.refused_total);
+    breaker_would_open.raise_to(database.breaker.would_open_total);
     transactions.raise_to(database.transactions_total);
     retries.raise_to(database.retries_total);
     retries_refused.raise_to(database.retries_refused_total);
@@ -111,6 +127,7 @@ struct ServiceMetrics::Handles {
     syncs.raise_to(journal.syncs_total);
     sync_errors.raise_to(journal.sync_errors_total);
     journal_full.raise_to(journal.refused_full_total);
+    shed.raise_to(journal.shed_total);
     undrained.set(static_cast<double>(journal.undrained_records));
     undrained_bytes.set(static_cast<double>(journal.undrained_bytes));
     journal_bytes.set(static_cast<double>(journal.size_bytes));
@@ -128,6 +145,8 @@ struct ServiceMetrics::Handles {
     drained.with({"undecodable"}).raise_to(drain.undecodable_total);
     drained.with({"dead_letter"}).raise_to(drain.dead_letter_total);
     batches.raise_to(drain.batches_total);
+    replayed.raise_to(drain.replayed_total);
+    batch_seconds.raise_to(static_cast<std::uint64_t>(drain.batch_seconds_total * 1e6));
     drain_failures.raise_to(drain.failures_total);
   }
 };
@@ -141,6 +160,8 @@ void ServiceMetrics::update(const Snapshot& snapshot, const http::ServerStats& s
   handles_->http_malformed.raise_to(server.requests_malformed.load());
   handles_->set_pool(snapshot.database.pool);
   handles_->set_database(snapshot.database);
+  handles_->point_reads.raise_to(snapshot.point_reads.reads_total);
+  handles_->point_read_queries.raise_to(snapshot.point_reads.queries_total);
   handles_->set_journal(snapshot.journal, snapshot.at);
   handles_->set_drain(snapshot.drain);
   for (const auto& d : dependencies(snapshot)) handles_->ready.with({d.name}).set(d.ready ? 1 : 0);

@@ -36,6 +36,8 @@ Dependency database_dependency(const store::Status& database) {
   using resilience::BreakerState;
   if (database.breaker.state == BreakerState::open || database.breaker.state == BreakerState::forced_open) {
     out.reason = fmt::format("the circuit breaker is open: {}", database.breaker.reason);
+  } else if (pool.paused) {
+    out.reason = "the connection pool is paused: citadel pool resume";
   } else if (pool.open == 0) {
     out.reason = pool.last_open_error ? fmt::format("no session: {}", pool.last_open_error->message)
                                       : std::string("no session has been opened yet");
@@ -52,7 +54,7 @@ Dependency schema_dependency(const SchemaState& schema) {
                        : std::string("not known yet: the database has not answered")};
 }
 
-json::object pool_json(const pg::PoolStatus& pool) {
+json::object pool_json_object(const pg::PoolStatus& pool) {
   json::object out{{"open", pool.open},
                    {"idle", pool.idle},
                    {"lent", pool.lent},
@@ -63,7 +65,8 @@ json::object pool_json(const pg::PoolStatus& pool) {
                    {"generation", pool.generation},
                    {"paused", pool.paused},
                    {"acquired_total", pool.acquired_total},
-                   {"refused_total", pool.refused_queue_total + pool.refused_time_total}};
+                   {"refused_total", pool.refused_queue_total + pool.refused_time_total},
+                   {"reprepared_total", pool.reprepared_total}};
   if (pool.last_open_error) out["last_open_error"] = pool.last_open_error->message;
   return out;
 }
@@ -78,6 +81,7 @@ json::object journal_json(const journal::Status& journal) {
                    {"quarantined_segments", journal.quarantined_segments},
                    {"appended_total", journal.appended_total},
                    {"refused_full_total", journal.refused_full_total},
+                   {"shed_total", journal.shed_total},
                    {"sync_errors_total", journal.sync_errors_total},
                    {"full", journal.full},
                    {"failed", journal.failed}};
@@ -88,11 +92,15 @@ json::object journal_json(const journal::Status& journal) {
 }
 
 json::object drain_json(const drain::Status& drain) {
-  json::object out{
-      {"stored_total", drain.stored_total},           {"repeated_total", drain.repeated_total},
-      {"conflicting_total", drain.conflicting_total}, {"undecodable_total", drain.undecodable_total},
-      {"dead_letter_total", drain.dead_letter_total}, {"batches_total", drain.batches_total},
-      {"failures_total", drain.failures_total}};
+  json::object out{{"stored_total", drain.stored_total},
+                   {"repeated_total", drain.repeated_total},
+                   {"conflicting_total", drain.conflicting_total},
+                   {"undecodable_total", drain.undecodable_total},
+                   {"dead_letter_total", drain.dead_letter_total},
+                   {"batches_total", drain.batches_total},
+                   {"failures_total", drain.failures_total},
+                   {"replayed_total", drain.replayed_total},
+                   {"batch_seconds_total", std::round(drain.batch_seconds_total * 1000) / 1000}};
   if (drain.last_success) out["last_success"] = format_time(*drain.last_success);
   if (drain.last_error) out["last_error"] = drain.last_error->message;
   return out;
@@ -104,7 +112,9 @@ json::object breaker_json(const resilience::BreakerStatus& breaker) {
           {"calls", breaker.calls},
           {"failure_rate", std::round(breaker.failure_rate * 1000) / 1000},
           {"slow_call_rate", std::round(breaker.slow_call_rate * 1000) / 1000},
-          {"retry_after_seconds", seconds(breaker.retry_after)}};
+          {"retry_after_seconds", seconds(breaker.retry_after)},
+          {"refused_total", breaker.refused_total},
+          {"would_open_total", breaker.would_open_total}};
 }
 
 }  // namespace
@@ -131,21 +141,27 @@ std::string readiness_json(const std::vector<Dependency>& all) {
   return citadel::json::serialize(json::object{{"status", status}, {"dependencies", std::move(list)}});
 }
 
+std::string pool_json(const pg::PoolStatus& pool) {
+  return citadel::json::serialize(pool_json_object(pool));
+}
+
 std::string status_json(const Snapshot& snapshot, std::string_view version) {
   const auto& db = snapshot.database;
-  return citadel::json::serialize(
-      json::object{{"version", version},
-                   {"time", format_time(snapshot.at)},
-                   {"uptime_seconds", seconds(snapshot.uptime)},
-                   {"readiness", json::parse(readiness_json(dependencies(snapshot)))},
-                   {"database", json::object{{"pool", pool_json(db.pool)},
-                                             {"breaker", breaker_json(db.breaker)},
-                                             {"transactions_total", db.transactions_total},
-                                             {"retries_total", db.retries_total},
-                                             {"commit_unknown_total", db.commit_unknown_total},
-                                             {"commit_resolved_total", db.commit_resolved_total}}},
-                   {"journal", journal_json(snapshot.journal)},
-                   {"drain", drain_json(snapshot.drain)}});
+  return citadel::json::serialize(json::object{
+      {"version", version},
+      {"time", format_time(snapshot.at)},
+      {"uptime_seconds", seconds(snapshot.uptime)},
+      {"readiness", json::parse(readiness_json(dependencies(snapshot)))},
+      {"database", json::object{{"pool", pool_json_object(db.pool)},
+                                {"breaker", breaker_json(db.breaker)},
+                                {"transactions_total", db.transactions_total},
+                                {"retries_total", db.retries_total},
+                                {"commit_unknown_total", db.commit_unknown_total},
+                                {"commit_resolved_total", db.commit_resolved_total},
+                                {"point_reads_total", snapshot.point_reads.reads_total},
+                                {"point_read_queries_total", snapshot.point_reads.queries_total}}},
+      {"journal", journal_json(snapshot.journal)},
+      {"drain", drain_json(snapshot.drain)}});
 }
 
 }  // namespace citadel::app

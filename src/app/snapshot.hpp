@@ -9,6 +9,7 @@
 #include "http/server.hpp"
 #include "journal/journal.hpp"
 #include "store/database.hpp"
+#include "store/point_reader.hpp"
 #include "telemetry/metrics.hpp"
 
 namespace citadel::app {
@@ -24,6 +25,7 @@ struct Snapshot {
   WallTime at;
   Monotonic::duration uptime{};
   store::Status database;
+  store::PointReaderStatus point_reads;  // of single records
   journal::Status journal;
   drain::Status drain;
   SchemaState schema;
@@ -48,6 +50,9 @@ bool takes_requests(const std::vector<Dependency>& all);
 
 // The whole of it, for /v1/status and `citadel status`.
 std::string status_json(const Snapshot& snapshot, std::string_view version);
+
+// The part `database.pool` of it.
+std::string pool_json(const pg::PoolStatus& pool);
 
 // The daemon's own metrics. Handles are registered once; update() sets them from a snapshot. Thread-safe.
 class ServiceMetrics {

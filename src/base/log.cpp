@@ -82,19 +82,6 @@ std::string_view to_string(Level level) {
   return "error";
 }
 
-Result<Level> parse_level(std::string_view text) {
-  for (const auto level : {Level::debug, Level::info, Level::warning, Level::error}) {
-    if (text == to_string(level)) return level;
-  }
-  return fail(Code::invalid_argument, fmt::format("'{}' is not one of debug, info, warning, error", text));
-}
-
-Result<Format> parse_format(std::string_view text) {
-  if (text == "text") return Format::text;
-  if (text == "json") return Format::json;
-  return fail(Code::invalid_argument, fmt::format("'{}' is not one of text, json", text));
-}
-
 void configure(Level level, Format format) {
   current_level = level;
   current_format = format;

@@ -24,8 +24,6 @@ enum class Level : std::uint8_t { debug, info, warning, error };
 enum class Format : std::uint8_t { text, json };
 
 std::string_view to_string(Level level);
-Result<Level> parse_level(std::string_view text);
-Result<Format> parse_format(std::string_view text);
 
 // At the start, and again on reload, while other threads write. Until then: info, text.
 void configure(Level level, Format format);

@@ -49,6 +49,7 @@ int run_command_line(int argc, const char* const* argv, Context& context) {
   add_config_command(app, context);
   add_doctor_command(app, context);
   add_status_command(app, context);
+  add_pool_command(app, context);
   add_import_command(app, context);
   add_usage_command(app, context);
   add_verify_command(app, context);

@@ -98,6 +98,15 @@ TEST_F(Program, WrongUseIsExitCodeTwoAndSaidOnStandardError) {
   }
 }
 
+TEST_F(Program, PoolIsPausedAndResumedAndNothingElse) {
+  const auto key = write("key", std::string(40, 'k'));
+  EXPECT_EQ(run({"pool"}).code, exit_wrong_use);
+  EXPECT_EQ(run({"pool", "flush"}).code, exit_wrong_use);
+  for (const auto* what : {"pause", "resume"}) {
+    EXPECT_EQ(run({"pool", what, "--key-file", key, "--url", "http://127.0.0.1:1"}).code, exit_unreachable);
+  }
+}
+
 TEST_F(Program, HelpIsGood) {
   const auto help = run({"--help"});
   EXPECT_EQ(help.code, exit_good);

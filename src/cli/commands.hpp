@@ -15,6 +15,7 @@ void add_migrate_command(CLI::App& app, Context& context);
 void add_config_command(CLI::App& app, Context& context);
 void add_doctor_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
+void add_pool_command(CLI::App& app, Context& context);
 void add_import_command(CLI::App& app, Context& context);
 void add_usage_command(CLI::App& app, Context& context);
 void add_verify_command(CLI::App& app, Context& context);

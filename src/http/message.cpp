@@ -118,6 +118,11 @@ Result<void> Request::allow_query(std::initializer_list<std::string_view> known)
   return {};
 }
 
+std::string_view Request::trace_id() const {
+  // "00-" comes first: is_traceparent() has looked at all of it.
+  return traceparent.empty() ? std::string_view() : std::string_view(traceparent).substr(3, 32);
+}
+
 void Request::clear() {
   target.clear();
   route.clear();

@@ -80,6 +80,8 @@ struct Request {
   Deadline deadline = Deadline::at(MonotonicTime::max());
   bool http_1_1 = true;
 
+  // The 32 digits of traceparent's trace id, for log lines; "" where there is none.
+  std::string_view trace_id() const;
   // The target without its query.
   std::string_view path() const;
   // "" where the pattern has no such name.

@@ -154,7 +154,10 @@ Response to_response(const Problem& problem, std::string_view instance) {
 Response problem_response(const Request& request, const Error& error) {
   if (is_ours(error.code)) {
     log::error("http", "a request failed by an error of ours",
-               {{"request_id", request.request_id}, {"path", request.path()}, {"error", error}});
+               {{"request_id", request.request_id},
+                {"trace_id", request.trace_id()},
+                {"path", request.path()},
+                {"error", error}});
   }
   return to_response(problem_of(error), request.request_id);
 }

@@ -71,6 +71,13 @@ TEST(Traceparent, FollowsW3C) {
   }
 }
 
+TEST(Traceparent, ItsTraceIdIsForLogLines) {
+  Request request;
+  EXPECT_EQ(request.trace_id(), "");
+  request.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  EXPECT_EQ(request.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
 TEST(HttpDate, IsTheFixedForm) {
   EXPECT_EQ(http_date(std::chrono::sys_seconds(std::chrono::seconds(784111777))),
             "Sun, 06 Nov 1994 08:49:37 GMT");

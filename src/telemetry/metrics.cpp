@@ -273,11 +273,6 @@ Registration Metrics::on_scrape(std::function<void()> collect) {
   return Registration(this, id);
 }
 
-Registration Metrics::callback_gauge(std::string_view name, std::string_view help,
-                                     std::function<double()> value) {
-  return on_scrape([gauge = gauge(name, help), value = std::move(value)] { gauge.set(value()); });
-}
-
 std::string Metrics::render() {
   {
     const std::lock_guard lock(impl_->callbacks_mutex);

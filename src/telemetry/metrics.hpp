@@ -162,9 +162,6 @@ class Metrics {
   // `collect` is called before each render(), on its thread: it reads a status somewhere and sets gauges by
   // handles that it holds. It must not block, throw or register callbacks.
   [[nodiscard]] Registration on_scrape(std::function<void()> collect);
-  // A gauge whose value is asked for at each render().
-  [[nodiscard]] Registration callback_gauge(std::string_view name, std::string_view help,
-                                            std::function<double()> value);
 
   // All families by name, HELP and TYPE first. A family without series is left out.
   std::string render();

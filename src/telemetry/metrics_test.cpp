@@ -159,7 +159,7 @@ TEST(Metrics, CallbacksAreAskedAtEachScrapeUntilTheirRegistrationGoes) {
   int asked = 0;
   {
     auto first =
-        metrics.callback_gauge("citadel_test_depth", "Depth.", [&] { return static_cast<double>(++asked); });
+        metrics.on_scrape([&, depth = metrics.gauge("citadel_test_depth", "Depth.")] { depth.set(++asked); });
     EXPECT_THAT(metrics.render(), HasSubstr("citadel_test_depth 1\n"));
     Registration moved = std::move(first);
     EXPECT_THAT(metrics.render(), HasSubstr("citadel_test_depth 2\n"));

@@ -7,39 +7,12 @@
 #include <memory>
 
 #include "usage/months.hpp"
+#include "usage/record_row.hpp"
 
 namespace citadel::usage {
 namespace {
 
-#define CITADEL_USAGE_COLUMNS                                                                           \
-  "r.id, r.started_at, t.name, m.name, r.prompt_tokens, r.completion_tokens, r.latency_us, r.ttft_us, " \
-  "r.queue_us, r.status, r.cost_nano, r.streamed, r.trace_id, r.error_code, r.session, r.endpoint, "    \
-  "r.api_key "                                                                                          \
-  "from usage.request r join usage.tenant t on t.id = r.tenant_id join usage.model m on m.id = r.model_id "
-
 constexpr std::string_view select_one = "select " CITADEL_USAGE_COLUMNS "where r.id = $1";
-
-RequestRecord read_record(const pg::Row& row) {
-  RequestRecord record;
-  record.id = row.get<Uuid>(0);
-  record.started_at = row.get<WallTime>(1);
-  record.tenant = row.get<std::string>(2);
-  record.model = row.get<std::string>(3);
-  record.prompt_tokens = row.get<std::int32_t>(4);
-  record.completion_tokens = row.get<std::int32_t>(5);
-  record.latency_us = row.get<std::optional<std::int64_t>>(6);
-  record.ttft_us = row.get<std::optional<std::int64_t>>(7);
-  record.queue_us = row.get<std::optional<std::int64_t>>(8);
-  record.status = row.get<std::int16_t>(9);
-  record.cost_nano = row.get<std::int64_t>(10);
-  record.streamed = row.get<bool>(11);
-  record.trace_id = row.get<std::optional<Uuid>>(12);
-  record.error_code = row.get<std::optional<std::string>>(13);
-  record.session = row.get<std::optional<std::string>>(14);
-  record.endpoint = row.get<std::optional<std::string>>(15);
-  record.api_key = row.get<std::optional<std::string>>(16);
-  return record;
-}
 
 // Which filters a list has. Each set has a text of its own: `$n is null or …` would cost the plan its index.
 enum ListFilter : unsigned {
@@ -141,14 +114,15 @@ constexpr std::size_t cursor_length = 22;  // 16 bytes without padding
 
 // sum() of int8 is numeric and exact; see rollup.hpp for what the greatest value means.
 #define CITADEL_USAGE_SUM(column) "least(sum(" column "), 9223372036854775807)::int8, "
-#define CITADEL_USAGE_SUMS                                                                                 \
-  CITADEL_USAGE_SUM("requests")                                                                            \
-  CITADEL_USAGE_SUM("errors")                                                                              \
-  CITADEL_USAGE_SUM("prompt_tokens") CITADEL_USAGE_SUM("completion_tokens") CITADEL_USAGE_SUM("cost_nano") \
-      CITADEL_USAGE_SUM("latency_count")                                                                   \
-          CITADEL_USAGE_SUM("latency_us_sum") "max(latency_us_max), " CITADEL_USAGE_SUM("ttft_count")      \
-              CITADEL_USAGE_SUM("ttft_us_sum") "max(ttft_us_max), " CITADEL_USAGE_SUM("queue_count")       \
-                  CITADEL_USAGE_SUM("queue_us_sum") "max(queue_us_max) "
+#define CITADEL_USAGE_SUMS                                                                        \
+  CITADEL_USAGE_SUM("requests")                                                                   \
+  CITADEL_USAGE_SUM("errors")                                                                     \
+  CITADEL_USAGE_SUM("prompt_tokens")                                                              \
+  CITADEL_USAGE_SUM("completion_tokens")                                                          \
+  CITADEL_USAGE_SUM("cost_nano") CITADEL_USAGE_SUM("latency_count")                               \
+      CITADEL_USAGE_SUM("latency_us_sum") "max(latency_us_max), " CITADEL_USAGE_SUM("ttft_count") \
+          CITADEL_USAGE_SUM("ttft_us_sum") "max(ttft_us_max), " CITADEL_USAGE_SUM("queue_count")  \
+              CITADEL_USAGE_SUM("queue_us_sum") "max(queue_us_max) "
 #define CITADEL_USAGE_WHERE                                                              \
   "where bucket >= $1 and bucket < $2 "                                                  \
   "and ($3::text is null or tenant_id = (select id from usage.tenant where name = $3)) " \
@@ -189,10 +163,6 @@ UsageRow read_usage(const pg::Row& row) {
                    .queue = {.count = at(13), .sum = at(14), .max = at(15)}}};
 }
 
-std::unexpected<Error> not_there(const Uuid& id) {
-  return fail(Code::not_found, fmt::format("no request has the id {}", id.to_string()));
-}
-
 // The smallest id of version 7 at the lower bound of a month: all ids of the months before are smaller.
 Uuid cursor_at(const Uuid& month) {
   return make_uuid7(month.time(), 0, 0);
@@ -202,13 +172,13 @@ Uuid cursor_at(const Uuid& month) {
 
 Task<Result<RequestRecord>> get_request(store::Database& database, Uuid id, Deadline deadline) {
   // An id of no time that a query may ask for is nobody's, and has no month.
-  if (id.time() >= usage_time_end) co_return not_there(id);
+  if (id.time() >= usage_time_end) co_return no_such_request(id);
   const std::string sql =
       std::string(select_one) + bounds_sql("r.id", {month_floor(id), next_month_floor(id)});
   const pg::Statement statement{"usage request", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
                     co_await database.query(deadline, store::Intent::read, statement, pg::Params(id)));
-  if (rows.empty()) co_return not_there(id);
+  if (rows.empty()) co_return no_such_request(id);
   co_return read_record(rows[0]);
 }
 
