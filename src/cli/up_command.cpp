@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "app/admin_key.hpp"
+#include "app/settings.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 #include "cli/instance.hpp"
@@ -44,7 +45,7 @@ local::LocalOptions local_options(const app::Config& config) {
   out.pgpool_port = static_cast<std::uint16_t>(config.local.pgpool_port);
   // The configured default names root's choice; without root the servers run as whoever started us.
   out.user = ::geteuid() == 0 ? config.local.user : std::string();
-  out.pgpool_children = static_cast<unsigned>(config.pool.size_max + config.pool.size_max / 5);
+  out.pgpool_children = static_cast<unsigned>(app::pgpool_children(config.pool.size_max));
   return out;
 }
 
