@@ -181,8 +181,10 @@ int run_doctor(const Context& context, const InstanceOptions& options) {
 void add_doctor_command(CLI::App& app, Context& context) {
   auto* const doctor = app.add_subcommand("doctor", "Find what is misconfigured, and how to mend it");
   const auto options = std::make_shared<InstanceOptions>();
-  doctor->add_option("--config", options->file,
-                     "The configuration file; without it, the private servers of `citadel up`");
+  doctor
+      ->add_option("--config", options->file,
+                   "The configuration file; without it, the private servers of `citadel up`")
+      ->check(CLI::ExistingFile);
   doctor->add_option("--data", options->data, "The data folder of `citadel up`");
   doctor->callback([&context, options] { context.exit_code = run_doctor(context, *options); });
 }

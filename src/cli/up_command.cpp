@@ -134,7 +134,7 @@ int run_up(const Context& context, const UpOptions& options) {
 void add_up_command(CLI::App& app, Context& context) {
   auto* const up = app.add_subcommand("up", "Start a private PostgreSQL, a private Pgpool-II and the daemon");
   const auto options = std::make_shared<UpOptions>();
-  up->add_option("--config", options->file, "The configuration file");
+  up->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
   up->add_option("--data", options->data, "The data folder");
   up->add_option("--http", options->http, "Where the daemon listens, HOST:PORT");
   up->add_option("--pgpool-port", options->pgpool_port, "Pgpool-II's port");
