@@ -62,6 +62,27 @@ install_packages() {  # install_packages run|test
   fi
 }
 
+configure_preset() {  # configure_preset PRESET [CMAKE_OPTION...]
+  local preset=$1
+  shift
+  cmake --preset "$preset" "$@" >"/tmp/citadel-cmake.$$" 2>&1 || {
+    cat "/tmp/citadel-cmake.$$" >&2
+    die "cmake could not configure the preset $preset"
+  }
+  rm -f "/tmp/citadel-cmake.$$"
+}
+
+# Ends the script where no test of the build folders has a name that matches.
+require_match() {  # require_match PATTERN BUILD_FOLDER...
+  local pattern=$1 folder
+  shift
+  for folder in "$@"; do
+    [ -n "$(ctest --test-dir "$folder" -N -R "$pattern" 2>/dev/null | sed -n '/^ *Test *#/p')" ] && return
+  done
+  die "no test has a name that matches '$pattern'. These are there: $(
+    for folder in "$@"; do ctest --test-dir "$folder" -N; done | sed -n 's/^ *Test *#[0-9]*: //p' | sort -u | paste -sd' ')"
+}
+
 build_preset() {  # build_preset PRESET [TARGET...]
   local preset=$1 free_kib
   shift
@@ -71,10 +92,6 @@ build_preset() {  # build_preset PRESET [TARGET...]
   # ./run needs no tests, and not their packages.
   local options=(-DCITADEL_TESTS=ON)
   [ "$preset/$*" = release/citadel ] && options=(-DCITADEL_TESTS=OFF)
-  cmake --preset "$preset" "${options[@]}" >"/tmp/citadel-cmake.$$" 2>&1 || {
-    cat "/tmp/citadel-cmake.$$" >&2
-    die "cmake could not configure the preset $preset"
-  }
-  rm -f "/tmp/citadel-cmake.$$"
+  configure_preset "$preset" "${options[@]}"
   cmake --build --preset "$preset" ${@:+--target "$@"} >&2 || die "the build of $preset failed: the first error stands above"
 }

@@ -1,5 +1,5 @@
-// Api: the HTTP API's routes and handlers. Handlers run on the executor of their connection; what belongs to the data
-// plane is asked for there by aio::run_on.
+// Api: the HTTP API's routes and handlers. Handlers run on the executor of their connection; what belongs to
+// the data plane is asked for there by aio::run_on.
 #pragma once
 #include <functional>
 #include <memory>
@@ -23,11 +23,11 @@ struct ApiContext {
   telemetry::Metrics& metrics;
   ServiceMetrics& service_metrics;
   const Clock& clock;
-  const Config& config;                          // as started
-  std::function<Snapshot()> snapshot;            // on the data plane's executor only
+  const Config& config;                // as started
+  std::function<Snapshot()> snapshot;  // on the data plane's executor only
   std::function<const http::ServerStats&()> server_stats;
-  std::function<UsageConfig()> usage;            // as reloaded; from any thread
-  std::optional<Outage> outage;                  // only with private servers
+  std::function<UsageConfig()> usage;  // as reloaded; from any thread
+  std::optional<Outage> outage;        // only with private servers
 };
 
 http::Router make_router(std::shared_ptr<const ApiContext> context);
@@ -37,5 +37,10 @@ void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> c
 void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_pool_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+
+// The answer to a read that failed with `error`. What the database says of its own schema and rights is the
+// operator's business, not the client's: a missing table or grant must not look like a missing record or a
+// key without rights. Whatever the client is not told stands in the log, under the request's id.
+http::Response read_problem(const http::Request& request, const Error& error);
 
 }  // namespace citadel::app

@@ -43,20 +43,6 @@ usage::IngestLimits ingest_limits(const ApiContext& context) {
   return limits;
 }
 
-// What the database says of its own schema and rights is the operator's business, not the client's: a missing
-// table or grant must not look like a missing record or a key without rights. Parameters are checked before
-// they reach it, so that it refuses one (class 22, for example) is a bug of ours.
-http::Problem for_client(const Request& request, const Error& error) {
-  const bool not_ready =
-      error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
-  const bool bug = error.code == Code::invalid_argument;
-  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_of(error);
-  log::error("app", "the database refuses a query of ours",
-             {{"error", error}, {"request_id", request.request_id}, {"trace_id", request.trace_id()}});
-  if (bug) return http::problem_of(Error(Code::internal, error.message));
-  return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
-}
-
 // 202: on disk here, and on its way to the database.
 Task<Response> post_requests(Context context, Request& request) {
   const auto form = body_form(request.headers.get("Content-Type"));
@@ -89,7 +75,7 @@ Task<Response> get_request(Context context, Request& request) {
   if (!id) co_return http::problem_response(request, Error(Code::invalid_argument, "id is not a UUID"));
   const auto found =
       co_await aio::run_on(context->database.executor(), context->requests.read(*id, request.deadline));
-  if (!found) co_return http::problem_response(request, for_client(request, found.error()));
+  if (!found) co_return read_problem(request, found.error());
   co_return Response::json(200, usage::to_json(*found));
 }
 
@@ -99,7 +85,7 @@ Task<Response> list_requests(Context context, Request& request) {
   auto& database = context->database;
   auto page =
       co_await aio::run_on(database.executor(), usage::list_requests(database, *query, request.deadline));
-  if (!page) co_return http::problem_response(request, for_client(request, page.error()));
+  if (!page) co_return read_problem(request, page.error());
   co_return Response::json(200, usage::to_json(*page));
 }
 
@@ -109,11 +95,25 @@ Task<Response> get_usage(Context context, Request& request) {
   auto& database = context->database;
   auto report =
       co_await aio::run_on(database.executor(), usage::usage_report(database, *query, request.deadline));
-  if (!report) co_return http::problem_response(request, for_client(request, report.error()));
+  if (!report) co_return read_problem(request, report.error());
   co_return Response::json(200, usage::to_json(*report));
 }
 
 }  // namespace
+
+// Parameters are checked before they reach the database, so that it refuses one (class 22, for example) is a
+// bug of ours.
+http::Response read_problem(const http::Request& request, const Error& error) {
+  const bool not_ready =
+      error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
+  const bool bug = error.code == Code::invalid_argument;
+  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_response(request, error);
+  log::error("app", "the database refuses a query of ours",
+             {{"request_id", request.request_id}, {"path", request.path()}, {"error", error}});
+  if (bug) return http::problem_response(request, http::problem_of(Error(Code::internal, error.message)));
+  return http::problem_response(
+      request, Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
+}
 
 void add_request_routes(http::Router& router, Context context) {
   using http::Method;

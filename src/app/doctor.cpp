@@ -1,17 +1,18 @@
 #include "app/doctor.hpp"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+
+#include "app/settings.hpp"
 
 namespace citadel::app {
 namespace {
 
-// Sessions beyond the pool: cancels, the daemon's direct connection's share, and people.
-constexpr std::int64_t headroom = 10;
-constexpr auto clock_skew_max = std::chrono::seconds(2);
+// Of one daemon, past Pgpool-II: one session for cancelling, one while `citadel migrate` runs.
+constexpr std::int64_t direct_sessions = 2;
+constexpr std::int64_t server_version_min = 150000, server_version_tested_below = 190000;
 
 std::string value_of(const Settings& settings, std::string_view name) {
   const auto found = settings.find(name);
@@ -25,16 +26,6 @@ std::int64_t number_of(const Settings& settings, std::string_view name) {
   return number;
 }
 
-Finding good(std::string subject, std::string found) {
-  return {std::move(subject), Severity::good, std::move(found), {}};
-}
-Finding fault(std::string subject, std::string found, std::string mend) {
-  return {std::move(subject), Severity::fault, std::move(found), std::move(mend)};
-}
-Finding warning(std::string subject, std::string found, std::string mend) {
-  return {std::move(subject), Severity::warning, std::move(found), std::move(mend)};
-}
-
 bool is_on(const std::string& text) {
   return text == "on" || text == "1" || text == "true";
 }
@@ -42,26 +33,109 @@ bool is_on(const std::string& text) {
 // A switch of Pgpool-II that must be off.
 Finding must_be_off(const Settings& pgpool, std::string_view name, std::string_view why) {
   const auto subject = fmt::format("Pgpool-II {}", name);
-  if (!is_on(value_of(pgpool, name))) return good(subject, "off");
-  return fault(subject, fmt::format("on: {}", why),
-               fmt::format("set {} = off in pgpool.conf and restart Pgpool-II", name));
+  if (!is_on(value_of(pgpool, name))) return Finding::good(subject, "off");
+  return Finding::fault(subject, fmt::format("on: {}", why),
+                        fmt::format("set {} = off in pgpool.conf and restart Pgpool-II", name));
 }
 
-Finding judge_secret(std::string_view subject, const std::filesystem::path& path) {
-  struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) {
-    return fault(std::string(subject), fmt::format("{} cannot be read", path.string()),
-                 "make it, with mode 0600");
+// A timeout of Pgpool-II that must be 0.
+Finding must_be_zero(const Settings& pgpool, std::string_view name, std::string_view why) {
+  const auto subject = fmt::format("Pgpool-II {}", name);
+  const auto number = number_of(pgpool, name);
+  if (number == 0) return Finding::good(subject, "0");
+  return Finding::fault(subject, fmt::format("{}: {}", number, why),
+                        fmt::format("set {} = 0 in pgpool.conf and restart Pgpool-II", name));
+}
+
+Finding judge_children(const Config& config, const Settings& pgpool) {
+  const auto children = number_of(pgpool, "num_init_children");
+  const auto wanted = pgpool_children(config.pool.size_max);
+  const auto subject = "Pgpool-II num_init_children";
+  const auto text = fmt::format("{} for a pool of {}", children, config.pool.size_max);
+  if (children >= wanted) return Finding::good(subject, text);
+  // The pool that leaves a fifth of what is there.
+  auto fits = std::max<std::int64_t>(children * 5 / 6, 1);
+  while (fits > 1 && pgpool_children(fits) > children) --fits;
+  return Finding::fault(
+      subject,
+      text + (children < config.pool.size_max
+                  ? ": the sessions beyond them hang until pool.connect_timeout"
+                  : ": a cancel needs a free child, and so does a person with psql"),
+      fmt::format(
+          "set num_init_children = {} or more in pgpool.conf and restart Pgpool-II, or pool.size_max = {} "
+          "or less",
+          wanted, fits));
+}
+
+// Where reads may go to a standby, one after a write of the same transaction must not.
+Finding judge_balancing(const Settings& pgpool) {
+  const auto subject = "Pgpool-II load_balance_mode";
+  if (!is_on(value_of(pgpool, "load_balance_mode"))) return Finding::good(subject, "off");
+  const auto on_write = value_of(pgpool, "disable_load_balance_on_write");
+  // SHOW POOL_STATUS of 4.3 has the value's number.
+  for (const std::string_view safe : {"always", "4", "trans_transaction", "3"}) {
+    if (on_write == safe) return Finding::good(subject, "on, and reads after a write go to the primary");
   }
-  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return fault(std::string(subject),
-                 fmt::format("{} has mode {:04o}: others may read it", path.string(), info.st_mode & 07777),
-                 fmt::format("chmod 0600 {}", path.string()));
+  return Finding::fault(
+      subject,
+      fmt::format("on with disable_load_balance_on_write = {}: after ROLLBACK TO SAVEPOINT a transaction "
+                  "reads a standby, without its own writes",
+                  on_write == "1"   ? "off"
+                  : on_write == "2" ? "transaction"
+                                    : on_write),
+      "set disable_load_balance_on_write = 'always' in pgpool.conf and restart Pgpool-II");
+}
+
+Finding judge_version(const Settings& postgres) {
+  const auto number = number_of(postgres, "server_version_num");
+  const auto text = value_of(postgres, "server_version");
+  if (number < server_version_min) {
+    return Finding::fault("PostgreSQL version", text + ": Citadel needs 15 or later",
+                          "move the database to PostgreSQL 15 to 18");
   }
-  return good(std::string(subject), fmt::format("{} is private", path.string()));
+  if (number >= server_version_tested_below) {
+    return Finding::warning("PostgreSQL version", text + ": newer than what Citadel knows, 15 to 18",
+                            "run `citadel verify` on it before you rely on it, or use PostgreSQL 15 to 18");
+  }
+  return Finding::good("PostgreSQL version", text);
+}
+
+Finding judge_connections(const Config& config, const Observed& observed) {
+  const auto& postgres = *observed.postgres;
+  const auto reserved = number_of(postgres, "superuser_reserved_connections");
+  const auto usable = number_of(postgres, "max_connections") - reserved;
+  // A child's cancel may open a second connection.
+  const auto behind = observed.pgpool ? 2 * number_of(*observed.pgpool, "num_init_children") *
+                                            std::max<std::int64_t>(number_of(*observed.pgpool, "max_pool"), 1)
+                                      : config.pool.size_max;
+  const auto wanted = behind + direct_sessions;
+  const auto text = fmt::format("{} sessions are possible, {} may be asked for", usable, wanted);
+  if (usable >= wanted) return Finding::good("PostgreSQL max_connections", text);
+  return Finding::fault(
+      "PostgreSQL max_connections", text,
+      fmt::format("set max_connections = {} or more in postgresql.conf and restart PostgreSQL",
+                  wanted + reserved));
+}
+
+Finding judge_durability(const Settings& postgres, std::string_view name, std::string_view when_off,
+                         std::string mend) {
+  const auto subject = fmt::format("PostgreSQL {}", name);
+  const auto value = value_of(postgres, name);
+  if (value != "off") return Finding::good(subject, value);
+  return Finding::fault(subject, fmt::format("off: {}", when_off), std::move(mend));
 }
 
 }  // namespace
+
+Finding Finding::good(std::string_view subject, std::string found) {
+  return {std::string(subject), Severity::good, std::move(found), {}};
+}
+Finding Finding::warning(std::string_view subject, std::string found, std::string mend) {
+  return {std::string(subject), Severity::warning, std::move(found), std::move(mend)};
+}
+Finding Finding::fault(std::string_view subject, std::string found, std::string mend) {
+  return {std::string(subject), Severity::fault, std::move(found), std::move(mend)};
+}
 
 std::string_view to_string(Severity severity) {
   switch (severity) {
@@ -82,39 +156,30 @@ std::vector<std::string> postgres_settings() {
           "full_page_writes",
           "synchronous_commit",
           "server_version",
+          "server_version_num",
           "password_encryption"};
 }
 
 std::vector<Finding> judge_pgpool(const Config& config, const Settings& pgpool) {
   std::vector<Finding> out;
-  const auto children = number_of(pgpool, "num_init_children");
-  const auto wanted = config.pool.size_max + headroom;
-  if (children < wanted) {
-    out.push_back(fault(
-        "Pgpool-II num_init_children",
-        fmt::format("{} clients at a time, but the pool opens up to {}: the rest hang until connect_timeout",
-                    children, config.pool.size_max),
-        fmt::format("set num_init_children = {} or more, or pool.size_max = {} or less", wanted,
-                    std::max<std::int64_t>(children - headroom, 1))));
-  } else {
-    out.push_back(good("Pgpool-II num_init_children",
-                       fmt::format("{} for a pool of {}", children, config.pool.size_max)));
-  }
-  if (number_of(pgpool, "reserved_connections") != 0) {
-    out.push_back(fault("Pgpool-II reserved_connections", "not 0: each refused client leaks a descriptor",
-                        "set reserved_connections = 0"));
-  } else {
-    out.push_back(good("Pgpool-II reserved_connections", "0"));
-  }
+  out.push_back(judge_children(config, pgpool));
+  out.push_back(must_be_zero(pgpool, "reserved_connections", "each refused client leaks a descriptor"));
+  out.push_back(
+      must_be_zero(pgpool, "client_idle_limit", "idle sessions of the pool are ended, many at once"));
+  out.push_back(
+      must_be_zero(pgpool, "child_life_time", "idle sessions of the pool are ended with their child"));
   out.push_back(must_be_off(pgpool, "memory_cache_enabled", "reads may be stale, and CVE-2024-45624"));
   out.push_back(must_be_off(pgpool, "failover_on_backend_error", "one backend that dies starts a failover"));
   out.push_back(
       must_be_off(pgpool, "failover_on_backend_shutdown", "a terminated backend starts a failover"));
+  out.push_back(judge_balancing(pgpool));
   const auto mode = value_of(pgpool, "backend_clustering_mode");
   if (!mode.empty() && mode != "streaming_replication" && mode != "1") {
-    out.push_back(fault("Pgpool-II backend_clustering_mode",
-                        fmt::format("{}: a failed segment may commit in part", mode),
-                        "set backend_clustering_mode = 'streaming_replication', also with one node"));
+    out.push_back(Finding::fault(
+        "Pgpool-II backend_clustering_mode", fmt::format("{}: a failed segment may commit in part", mode),
+        "set backend_clustering_mode = 'streaming_replication', also with one node"));
+  } else {
+    out.push_back(Finding::good("Pgpool-II backend_clustering_mode", "streaming_replication"));
   }
   return out;
 }
@@ -122,86 +187,33 @@ std::vector<Finding> judge_pgpool(const Config& config, const Settings& pgpool) 
 std::vector<Finding> judge_postgres(const Config& config, const Observed& observed) {
   std::vector<Finding> out;
   const auto& postgres = *observed.postgres;
-  const auto usable =
-      number_of(postgres, "max_connections") - number_of(postgres, "superuser_reserved_connections");
-  const auto wanted = observed.pgpool ? number_of(*observed.pgpool, "num_init_children") *
-                                            std::max<std::int64_t>(number_of(*observed.pgpool, "max_pool"), 1)
-                                      : config.pool.size_max + headroom;
-  if (usable < wanted) {
-    out.push_back(fault("PostgreSQL max_connections",
-                        fmt::format("{} sessions are possible, {} may be asked for", usable, wanted),
-                        fmt::format("set max_connections = {} or more and restart PostgreSQL",
-                                    wanted + number_of(postgres, "superuser_reserved_connections"))));
-  } else {
-    out.push_back(good("PostgreSQL max_connections",
-                       fmt::format("{} sessions are possible, {} may be asked for", usable, wanted)));
-  }
+  out.push_back(judge_version(postgres));
+  out.push_back(judge_connections(config, observed));
   for (const std::string_view name : {"fsync", "full_page_writes"}) {
-    if (is_on(value_of(postgres, name))) {
-      out.push_back(good(fmt::format("PostgreSQL {}", name), "on"));
-    } else {
-      out.push_back(fault(fmt::format("PostgreSQL {}", name),
-                          "off: a crash may lose or damage what was committed",
-                          fmt::format("set {} = on", name)));
-    }
+    out.push_back(judge_durability(postgres, name, "a crash may lose or damage what was committed",
+                                   fmt::format("set {} = on in postgresql.conf and reload", name)));
   }
+  // The drain removes a record from the journal once it is committed.
+  out.push_back(judge_durability(
+      postgres, "synchronous_commit",
+      "a crash of PostgreSQL loses acknowledged records that have left the journal",
+      fmt::format(
+          "set synchronous_commit = on in postgresql.conf and reload; ALTER ROLE {} RESET synchronous_commit",
+          config.database.user)));
+  const auto encryption = value_of(postgres, "password_encryption");
+  out.push_back(
+      encryption == "scram-sha-256"
+          ? Finding::good("PostgreSQL password_encryption", encryption)
+          : Finding::warning(
+                "PostgreSQL password_encryption",
+                fmt::format("{}: the next password that is set cannot be used through Pgpool-II", encryption),
+                "set password_encryption = 'scram-sha-256' in postgresql.conf and reload"));
   if (observed.app_is_superuser) {
-    out.push_back(fault("database.user",
-                        "is a superuser: nothing then keeps tenants apart or the audit trail safe",
-                        fmt::format("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS", config.database.user)));
+    out.push_back(Finding::fault("database.user",
+                                 "is a superuser: nothing then keeps tenants apart or the audit trail safe",
+                                 fmt::format("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS", config.database.user)));
   } else {
-    out.push_back(good("database.user", "is no superuser"));
-  }
-  return out;
-}
-
-std::vector<Finding> judge_rest(const Config& config, const Observed& observed) {
-  std::vector<Finding> out;
-  const auto& host = config.database.host;
-  const bool local =
-      host.starts_with("127.") || host == "localhost" || host == "::1" || host.starts_with("/");
-  const bool verified =
-      config.database.tls == TlsMode::verify_full || config.database.tls == TlsMode::verify_ca;
-  if (!local && !verified) {
-    out.push_back(warning("database.tls",
-                          fmt::format("{} is another machine, and its certificate is not checked", host),
-                          "set database.tls = \"verify_full\" and database.tls_ca_file"));
-  } else {
-    out.push_back(
-        good("database.tls", local ? "the database is on this machine" : "the certificate is checked"));
-  }
-  if (observed.clock_ahead) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*observed.clock_ahead).count();
-    const bool skewed = *observed.clock_ahead > clock_skew_max || *observed.clock_ahead < -clock_skew_max;
-    out.push_back(skewed ? warning("clock", fmt::format("this machine is {} ms ahead of the database's", ms),
-                                   "let both machines follow one time source (chrony, systemd-timesyncd)")
-                         : good("clock", fmt::format("{} ms ahead of the database's", ms)));
-  }
-  if (observed.journal_free_bytes) {
-    const auto wanted = static_cast<std::uint64_t>(config.journal.size_bytes_max);
-    const auto text = fmt::format("{} MiB free, the journal may take {} MiB",
-                                  *observed.journal_free_bytes >> 20, wanted >> 20);
-    out.push_back(*observed.journal_free_bytes < wanted
-                      ? warning("disk", text, "make room, or set journal.size_bytes_max lower")
-                      : good("disk", text));
-  }
-  return out;
-}
-
-std::vector<Finding> judge_files(const Config& config) {
-  std::vector<Finding> out;
-  out.push_back(judge_secret("admin.key_file", config.admin.key_file));
-  if (!config.database.password_file.path.empty()) {
-    out.push_back(judge_secret("database.password_file", config.database.password_file.path));
-  }
-  // A folder that is not there is made at the first start, where the one above it can be written.
-  auto folder = config.journal.folder;
-  while (!std::filesystem::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
-  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    out.push_back(fault("journal.folder", fmt::format("{} cannot be written", folder.string()),
-                        fmt::format("make {} for the daemon's user, with mode 0700", config.journal.folder.string())));
-  } else {
-    out.push_back(good("journal.folder", fmt::format("{} can be written", folder.string())));
+    out.push_back(Finding::good("database.user", "is no superuser"));
   }
   return out;
 }

@@ -174,6 +174,10 @@ std::size_t connections_that_fit(const Config& config, std::size_t descriptors) 
   return std::min(size(config.http.connections_max), left);
 }
 
+std::int64_t pgpool_children(std::int64_t size_max) {
+  return size_max + (size_max + 4) / 5;
+}
+
 std::size_t thread_count(const Config& config) {
   if (config.runtime.threads > 0) return size(config.runtime.threads);
   return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8);

@@ -25,6 +25,10 @@ std::size_t descriptors_wanted(const Config& config);
 // http.connections_max, or as many as `descriptors` leave beside the sessions and the journal; at least 1.
 std::size_t connections_that_fit(const Config& config, std::size_t descriptors);
 
+// Pgpool-II's num_init_children for a pool of `size_max` sessions: a fifth more, at least one. A child serves
+// one client for its whole session, and a cancel needs a free one.
+std::int64_t pgpool_children(std::int64_t size_max);
+
 // runtime.threads, or one for each core, at most 8.
 std::size_t thread_count(const Config& config);
 

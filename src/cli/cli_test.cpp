@@ -140,10 +140,46 @@ TEST_F(Program, ConfigCheckFailsWithEveryFault) {
   EXPECT_EQ(run({"config", "check"}, {"CITADEL_POOL_SIZE_MAX=0"}).code, exit_check_failed);
 }
 
-TEST_F(Program, AConfigurationFileThatIsMissingIsWrongUse) {
-  const auto missing = run({"config", "check", "--config", (folder_ / "no.toml").string()});
-  EXPECT_EQ(missing.code, exit_wrong_use);
-  EXPECT_THAT(missing.err, HasSubstr("no.toml"));
+TEST_F(Program, AFileThatIsNamedAndMissingIsWrongUse) {
+  const auto missing = (folder_ / "no.file").string();
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"config", "check", "--config", missing},
+                                             {"config", "show", "--config", missing},
+                                             {"serve", "--config", missing},
+                                             {"up", "--config", missing},
+                                             {"migrate", "--config", missing},
+                                             {"doctor", "--config", missing},
+                                             {"import", missing, "--model", "m"},
+                                             {"import", folder_.string(), "--model", "m"}}) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, exit_wrong_use) << testing::PrintToString(arguments) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(arguments[0] == "import" ? arguments[1] : missing));
+    EXPECT_THAT(result.out, IsEmpty());
+  }
+}
+
+// Nothing is sent of a file with a fault, so no daemon is needed to be told of it.
+TEST_F(Program, ImportNamesTheLineThatIsWrong) {
+  const std::string heading = "TIMESTAMP,ContextTokens,GeneratedTokens\n",
+                    good = "2023-11-16 18:17:03.9799600,10,2\n";
+  const std::pair<std::string, std::string> faults[] = {
+      {"2023-11-16 18:17:03,ten,2\n", "ContextTokens is not a whole number"},
+      {"2023-11-16 18:17:03,-1,2\n", "ContextTokens is not a whole number"},
+      {"2023-11-16 18:17:03,99999999999999999999,2\n", "ContextTokens is not a whole number"},
+      {"2023-11-16 18:17:03,10,2.5\n", "GeneratedTokens is not a whole number"},
+      {"2023-11-16 18:17:03,10,\n", "GeneratedTokens is not a whole number"},
+      {"2023-11-16 18:17:03,10\n", "has not three fields"},
+      {"2023-11-16 18:17:03,10,2,7\n", "has not three fields"},
+      {"yesterday,10,2\n", "TIMESTAMP is not a time"}};
+  for (const auto& [row, said] : faults) {
+    const auto file = write("trace.csv", heading + good + "\n" + row + good);
+    const auto result = run({"import", file, "--model", "m"});
+    EXPECT_EQ(result.code, exit_wrong_use) << row;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("line 4: " + said), HasSubstr(file))) << row;
+  }
+  const auto headless = run({"import", write("trace.csv", good), "--model", "m"});
+  EXPECT_EQ(headless.code, exit_wrong_use);
+  EXPECT_THAT(headless.err, HasSubstr("line 1: the heading must be TIMESTAMP,ContextTokens,GeneratedTokens"));
 }
 
 TEST_F(Program, ConfigShowIsAFileThatConfigCheckAccepts) {

@@ -63,12 +63,12 @@ void add_config_command(CLI::App& app, Context& context) {
   const auto options = std::make_shared<InstanceOptions>();
 
   auto* const check = config->add_subcommand("check", "Name all faults; exit code 1 where there is one");
-  check->add_option("--config", options->file,
-                    "The configuration file; without it, defaults and environment");
+  check->add_option("--config", options->file, "The configuration file; without it, defaults and environment")
+      ->check(CLI::ExistingFile);
   check->callback([&context, options] { context.exit_code = run_check(context, *options); });
 
   auto* const show = config->add_subcommand("show", "Print the effective values and where each came from");
-  show->add_option("--config", options->file, "The configuration file");
+  show->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
   show->add_option("--data", options->data, "The data folder of `citadel up`: what it runs with");
   show->callback([&context, options] { context.exit_code = run_show(context, *options); });
 

@@ -304,7 +304,9 @@ int run_import(const Context& context, const ImportOptions& options) {
 void add_import_command(CLI::App& app, Context& context) {
   auto* const import = app.add_subcommand("import", "Send a trace of requests (CSV) through the API");
   const auto options = std::make_shared<ImportOptions>();
-  import->add_option("file", options->file, "CSV with TIMESTAMP,ContextTokens,GeneratedTokens")->required();
+  import->add_option("file", options->file, "CSV with TIMESTAMP,ContextTokens,GeneratedTokens")
+      ->required()
+      ->check(CLI::ExistingFile);
   import->add_option("--model", options->model, "The model that served the requests")->required();
   import->add_option("--rate", options->rate, "max, real, or a factor like 10x")->capture_default_str();
   import->add_option("--state", options->state, "Where to keep how far it came");

@@ -113,7 +113,7 @@ void add_migrate_command(CLI::App& app, Context& context) {
   auto* const migrate = app.add_subcommand("migrate", "Bring the schema to this version");
   const auto options = std::make_shared<InstanceOptions>();
   const auto only_status = std::make_shared<bool>(false);
-  migrate->add_option("--config", options->file, "The configuration file");
+  migrate->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
   migrate->add_option("--data", options->data, "The data folder of `citadel up`");
   migrate->add_flag("--status", *only_status, "Only show what is applied, and what was changed by hand");
   migrate->callback(

@@ -35,7 +35,7 @@ int run_serve(const Context& context, const std::string& file) {
 void add_serve_command(CLI::App& app, Context& context) {
   auto* const serve = app.add_subcommand("serve", "Run the daemon against a configured PostgreSQL");
   const auto file = std::make_shared<std::string>();
-  serve->add_option("--config", *file, "The configuration file");
+  serve->add_option("--config", *file, "The configuration file")->check(CLI::ExistingFile);
   serve->callback([&context, file] { context.exit_code = run_serve(context, *file); });
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "app/admin_key.hpp"
+#include "app/settings.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 #include "cli/instance.hpp"
@@ -44,7 +45,7 @@ local::LocalOptions local_options(const app::Config& config) {
   out.pgpool_port = static_cast<std::uint16_t>(config.local.pgpool_port);
   // The configured default names root's choice; without root the servers run as whoever started us.
   out.user = ::geteuid() == 0 ? config.local.user : std::string();
-  out.pgpool_children = static_cast<unsigned>(config.pool.size_max + config.pool.size_max / 5);
+  out.pgpool_children = static_cast<unsigned>(app::pgpool_children(config.pool.size_max));
   return out;
 }
 
@@ -133,7 +134,7 @@ int run_up(const Context& context, const UpOptions& options) {
 void add_up_command(CLI::App& app, Context& context) {
   auto* const up = app.add_subcommand("up", "Start a private PostgreSQL, a private Pgpool-II and the daemon");
   const auto options = std::make_shared<UpOptions>();
-  up->add_option("--config", options->file, "The configuration file");
+  up->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
   up->add_option("--data", options->data, "The data folder");
   up->add_option("--http", options->http, "Where the daemon listens, HOST:PORT");
   up->add_option("--pgpool-port", options->pgpool_port, "Pgpool-II's port");

@@ -31,12 +31,12 @@ def slow_reads(servers, daemon, load):
     load.wait_reads(20)
 
 
-def lock_storm(servers, daemon, load):
-    """Sessions that update the sums in opposite orders, beside the drain: its transactions are run again, whole."""
+def locks_held(servers, daemon, load):
+    """Locks on what the drain updates, held for a moment again and again, and once for longer than a batch may take. Locks in
+    opposite orders: lock_storm_test.py."""
     before = daemon.status()["drain"]
     with Psql(servers) as one, Psql(servers) as two:
         for _ in range(15):
-            # What the drain wants to update is held for longer than a batch may take at times, and released.
             one("begin; select from usage.rollup_day for update")
             wait_until(lambda: two.value("select count(*) from pg_locks where not granted") != "0", "the drain waits for the lock")
             one("rollback")
@@ -81,7 +81,7 @@ with Citadel() as servers, Daemon(servers) as daemon:
     invariants = Invariants(daemon, load)
     with load:
         load.wait_reads(20)
-        for fault in (slow_reads, lock_storm, backends_end, backend_killed):
+        for fault in (slow_reads, locks_held, backends_end, backend_killed):
             fault(servers, daemon, load)
     assert daemon.metrics()["citadel_pool_recovered_total"] > 0, "no session was cancelled and proven"
     invariants.check()

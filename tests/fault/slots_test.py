@@ -34,7 +34,7 @@ def shed(daemon, load):
     assert metrics["citadel_pool_open_failed_total"] > 0 and metrics['citadel_ready{dependency="database"}'] == 0
     status, problem = daemon.request("GET", "/v1/usage")
     assert status == 503 and problem["type"] in ("/problems/unavailable", "/problems/overloaded"), problem
-    doctor = json.loads(daemon.client("doctor", "--json", "--config", str(daemon.config), expect=(1,)))
+    doctor = json.loads(daemon.client("doctor", "--json", "--config", str(daemon.config), expect=(3,)))
     said = [f for f in doctor["findings"] if f["severity"] == "FAULT" and "num_init_children" in f["found"] + f["mend"]]
     assert said, f"doctor does not say it: {doctor}"
 

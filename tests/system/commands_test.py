@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Commands on a running system: `migrate` and its status, drift and a migration that was edited; the contract of `bench`
-for scripts; an import into a new instance at an old address."""
+"""Commands on a running system: `migrate` and its status, drift and a migration that was edited; an import
+into a new instance at an old address."""
 import json
-import math
 import subprocess
 
 from citadel_process import BINARY, SOURCE, TRACE, Citadel, trace_sums, usage_by_hour
@@ -66,24 +65,6 @@ def check_migrate(citadel):
     assert own.returncode == 0, own
 
 
-def check_bench(citadel):
-    done = subprocess.run([BINARY, "bench", "pool", "--seconds", "1", "--json"], capture_output=True, text=True, check=False,
-                          timeout=120, env=citadel.client_environment())
-    report = json.loads(done.stdout)
-    assert set(report) == {"bench", "machine", "metrics"} and report["bench"] == "pool", report
-    assert report["metrics"], report
-    for metric in report["metrics"]:
-        assert set(metric) == {"name", "unit", "ours", "yardstick", "yardstick_name", "ratio", "goal", "met"}, metric
-        for key, kinds in (("name", str), ("unit", str), ("ours", (int, float)), ("goal", str), ("met", bool),
-                           ("yardstick", (int, float, type(None))), ("ratio", (int, float, type(None))),
-                           ("yardstick_name", (str, type(None)))):
-            assert isinstance(metric[key], kinds), (key, metric)
-        assert metric["ours"] > 0 and (metric["yardstick"] is None) == (metric["ratio"] is None), metric
-        if metric["yardstick"] is not None:
-            assert math.isclose(metric["ratio"], metric["ours"] / metric["yardstick"], rel_tol=1e-6), metric
-    assert done.returncode == (0 if all(metric["met"] for metric in report["metrics"]) else 1), done
-
-
 def imported(citadel, *arguments):
     done = citadel.run_json("import", str(TRACE), "--model", "mixtral-8x7b", *arguments)
     citadel.wait_drained()
@@ -116,7 +97,6 @@ def check_import(citadel):
 def main():
     with Citadel() as citadel:
         check_migrate(citadel)
-        check_bench(citadel)
         check_import(citadel)
 
 

@@ -27,7 +27,7 @@ class OwnPostgres:
         (self.folder).chmod(0o755)
         self.run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
         # `trust` is this test's; the document's step 1 sets the number.
-        self.options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=285 -c fsync=off"
+        self.options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=245 -c fsync=off"
         control = f'{" ".join(self.as_user)} {PROGRAMS}/pg_ctl -D {self.data}'
         self.stop_command = f"{control} -m fast stop"
         self.start_command = f"{control} -l {self.folder}/pg.log -o '{self.options}' -w start"
