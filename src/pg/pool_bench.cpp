@@ -19,7 +19,7 @@ void core_acquire_and_release(benchmark::State& state) {
   core.start(clock.monotonic());
   while (const auto action = core.next_action()) core.opened(action->slot, clock.monotonic());
   for (auto _ : state) {
-    const auto asked = core.acquire(clock.monotonic(), std::source_location::current());
+    const auto asked = core.acquire(clock.monotonic(), {.name = "bench"});
     core.release(asked.slot, PoolCore::Return::idle, clock.monotonic());
     benchmark::DoNotOptimize(core.next_action());
   }
