@@ -175,8 +175,8 @@ TEST_F(PlannedRestart, APausedPoolHasNoSessionAndItsCallersWaitUntilItIsResumed)
       answered = answer ? answer->status : -1;
     };
     clients.spawn("read", read());
-    co_await aio::sleep_for(
-        50ms);  // sleep: time for the read to wait; too short a time could only hide a fault
+    // sleep: time for the read to wait; too short a time could only hide a fault
+    co_await aio::sleep_for(50ms);
     EXPECT_EQ(answered, 0);
     http::Client client(context_.get_executor(), client_options_);
     const auto resumed = co_await client.request(Method::post, "/v1/pool/resume", {}, "", soon());

@@ -214,6 +214,47 @@ TEST_F(StoreTest, ALeakNamesTheTransactionOrStatementAndWhoAskedForIt) {
   EXPECT_THAT(log, HasSubstr(fmt::format("store_pgtest.cpp:{}", asked_at + 1)));
 }
 
+// What a statement of this intent looks like to PostgreSQL, behind Pgpool-II.
+constexpr pg::Statement see_oneself{"see oneself",
+                                    "select a.query, current_setting('transaction_read_only') "
+                                    "from pg_stat_activity a where a.pid = pg_backend_pid()"};
+struct Seen {
+  bool forced_to_primary, read_only;
+  friend bool operator==(const Seen&, const Seen&) = default;
+};
+Seen seen_in(const pg::Rows& rows) {
+  const auto text = rows[0].get<std::string>(0);
+  EXPECT_THAT(text, HasSubstr(std::string(see_oneself.sql)));
+  // Any comment in front of a statement forces Pgpool-II to the primary.
+  return {.forced_to_primary = text.starts_with("/*"), .read_only = rows[0].get<std::string>(1) == "on"};
+}
+
+TEST_F(StoreTest, AnIntentIsSeenOnTheWire) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  with_database(options(), [](Database& database) -> Task<> {
+    const auto in_transaction = [&](Intent intent) -> Task<std::optional<Seen>> {
+      const auto seen = co_await database.transact<Seen>(
+          soon(), intent, {.name = "see oneself"}, [](pg::Transaction& tx) -> Task<Result<Seen>> {
+            CITADEL_CO_ASSIGN(const auto rows, co_await tx.execute(see_oneself, {}, soon()));
+            co_return seen_in(rows);
+          });
+      co_return seen ? std::optional(*seen) : std::nullopt;
+    };
+    for (int i = 0; i < 3; ++i) {  // prepared, and again
+      EXPECT_EQ(co_await in_transaction(Intent::read), (Seen{.forced_to_primary = false, .read_only = true}));
+      EXPECT_EQ(co_await in_transaction(Intent::read_your_writes),
+                (Seen{.forced_to_primary = true, .read_only = true}));
+      EXPECT_EQ(co_await in_transaction(Intent::write),
+                (Seen{.forced_to_primary = true, .read_only = false}));
+      for (const auto intent : {Intent::read, Intent::read_your_writes}) {
+        const auto rows = co_await database.query(soon(), intent, see_oneself, {});
+        EXPECT_TRUE(rows && seen_in(*rows).forced_to_primary == (intent == Intent::read_your_writes));
+      }
+    }
+  });
+}
+
 // How the prepared statements of a session vanish: so that Pgpool-II knows, and behind its back.
 class StatementsGone : public StoreTest,
                        public testing::WithParamInterface<std::tuple<pg::Route, const char*>> {
