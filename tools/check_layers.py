@@ -9,7 +9,8 @@ Rules, each proven able to fail by check_layers_test.py:
   home       OpenSSL only in crypto, libpq only in pg/detail, Beast only in http, TOML and CLI11 only where they are read
   sleep      no thread sleeps; in a test no coroutine does either (tests/sim, where time is virtual, aside)
   detached   coroutines are spawned by a Gate; `detached` stands in aio and in tests only
-  registered each .cpp of a room is named in its CMakeLists.txt, so that no test is left out in silence
+  registered each .cpp, and each *_test.py of tests/, is built or run: its CMakeLists.txt names it outside of comments, and
+             x_test, x_pgtest, x_bench and x_fuzz stand in the list of add_room that makes them run as what they are
   header     a header opens with a comment and has #pragma once
   length     a file has at most 500 lines, a function at most 70
   path       no path of somebody's machine
@@ -21,6 +22,7 @@ import pathlib
 import re
 import sys
 
+ROOM_LISTS = {"test": "TESTS", "pgtest": "PGTESTS", "bench": "BENCHES", "fuzz": "FUZZERS"}  # by the end of a file's name
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 SOURCE_SUFFIXES = {".cpp", ".hpp"}
@@ -170,13 +172,34 @@ def check_length(path, lines, code_text, faults):
             faults.add(path, first, "length", f"a function of {count} lines; at most {FUNCTION_LINES_MAX}")
 
 
+def listed_files(text):
+    """{file: the list of add_room that it stands in}, None for a file of another command; comments name nothing."""
+    listed, lists = {}, {"SOURCES", "TESTS", "PGTESTS", "BENCHES", "FUZZERS"}
+    for command, arguments in re.findall(r"(\w+)\s*\(([^()]*)\)", re.sub(r"#[^\n]*", "", text)):
+        keyword = None
+        for word in arguments.split():
+            if command == "add_room" and word.isupper():
+                keyword = word if word in lists else None
+            elif command != "add_room" or keyword:
+                listed[word] = keyword
+    return listed
+
+
 def check_registered(folder, faults):
     cmake = folder / "CMakeLists.txt"
-    text = cmake.read_text() if cmake.exists() else ""
+    listed = listed_files(cmake.read_text()) if cmake.exists() else {}
+    where = cmake.relative_to(faults.root / folder.relative_to(faults.root).parts[0])
     for file in sorted(folder.rglob("*.cpp")):
         name = file.relative_to(folder).as_posix()
-        if not re.search(r"(?<![\w./])" + re.escape(name) + r"(?![\w.])", text):
-            faults.add(file, 1, "registered", f"{folder.name}/CMakeLists.txt does not name {name}")
+        kind = re.search(r"_(test|pgtest|bench|fuzz)\.cpp$", name)
+        wanted = ROOM_LISTS[kind.group(1)] if kind else "SOURCES"
+        if name not in listed:
+            faults.add(file, 1, "registered", f"{where} does not name {name}")
+        elif kind and listed[name] not in (None, wanted):
+            faults.add(file, 1, "registered", f"{where} has {name} among its {listed[name]}, not its {wanted}")
+    for file in sorted(folder.glob("*_test.py")):
+        if file.stem.removesuffix("_test") not in listed:
+            faults.add(file, 1, "registered", f"{where} does not name {file.stem.removesuffix('_test')}")
 
 
 def check_paths(root, faults):
@@ -208,8 +231,8 @@ def check(root):
             check_length(path, lines, code_text, faults)
             if path.suffix == ".hpp":
                 check_header(path, lines, faults)
-    for folder in sorted((root / "src").iterdir()):
-        if folder.is_dir():
+    for folder in sorted([*root.glob("src/*"), *root.glob("tests/*")]):
+        if folder.is_dir() and folder.name not in ("data", "__pycache__"):
             check_registered(folder, faults)
     check_paths(root, faults)
     if not floors:

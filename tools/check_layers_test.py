@@ -20,7 +20,13 @@ GOOD = {
     "src/pg/detail/wire.cpp": "#include <libpq-fe.h>\nPGconn* connection;\n",
     "src/http/CMakeLists.txt": "add_room(http FLOOR 6 SOURCES server.cpp)\n",
     "src/http/server.cpp": "#include <boost/beast/core.hpp>\n",
+    "tests/support/CMakeLists.txt": "add_library(support STATIC ports.cpp)\n",
     "tests/support/ports.hpp": "// Ports.\n#pragma once\n",
+    "tests/support/ports.cpp": "\n",
+    "tests/system/CMakeLists.txt": "foreach(test up verify)\n  add_test(NAME ${test} COMMAND python3 ${test}_test.py)\nendforeach()\n",
+    "tests/system/up_test.py": "\n",
+    "tests/sim/CMakeLists.txt": "add_executable(sim_test sim_test.cpp)\n",
+    "tests/sim/sim_test.cpp": "\n",
     "README.md": "# Citadel\n",
 }
 FUNCTION_70 = "int f() {\n" + "  step();\n" * 68 + "}\n"
@@ -73,13 +79,13 @@ class Rules(unittest.TestCase):
         for call in ("std::this_thread::sleep_for(1s)", "usleep(5)", "::sleep(1)", "nanosleep(&a, &b)"):
             with self.subTest(call):
                 self.expect(self.source(f"void f() {{ {call}; }}\n"), "sleep", "src/base/a.cpp")
-                self.expect(self.source(f"void f() {{ {call}; }}\n", "tests/x.cpp"), "sleep", "tests/x.cpp")
+                self.expect(self.source(f"void f() {{ {call}; }}\n", "tests/support/ports.cpp"), "sleep", "tests/support/ports.cpp")
         wait = "void f() { co_await aio::sleep_for(1s); }\n"
         self.expect_none(self.source(wait, "src/aio/b.cpp"))
         self.expect(self.source(wait, "src/base/a_test.cpp"), "sleep", "src/base/a_test.cpp")
-        self.expect(self.source(wait, "tests/system/x.cpp"), "sleep", "tests/system/x.cpp")
-        self.expect_none(self.source(wait, "tests/sim/x.cpp"))
-        self.expect(self.source("void f() { usleep(5); }\n", "tests/sim/x.cpp"), "sleep", "tests/sim/x.cpp")
+        self.expect(self.source(wait, "tests/support/ports.cpp"), "sleep", "tests/support/ports.cpp")
+        self.expect_none(self.source(wait, "tests/sim/sim_test.cpp"))
+        self.expect(self.source("void f() { usleep(5); }\n", "tests/sim/sim_test.cpp"), "sleep", "tests/sim/sim_test.cpp")
         self.expect_none(self.source("void f() {\n  // sleep: the reason\n  usleep(5);\n}\n"))
 
     def test_a_detached_coroutine(self):
@@ -87,7 +93,20 @@ class Rules(unittest.TestCase):
         self.expect_none(self.source("auto x = asio::detached;\n", "src/base/a_test.cpp"))
 
     def test_a_source_that_nobody_builds(self):
-        self.expect({"src/base/b_test.cpp": "\n"}, "registered", "src/base/b_test.cpp")
+        for name in ("b.cpp", "b_test.cpp", "b_pgtest.cpp", "b_bench.cpp", "b_fuzz.cpp", "detail/b_test.cpp"):
+            with self.subTest(name):
+                self.expect({f"src/base/{name}": "\n"}, "registered", f"src/base/{name}")
+        self.expect({"tests/support/b_test.cpp": "\n"}, "registered", "tests/support/b_test.cpp")
+        self.expect({"tests/system/down_test.py": "\n"}, "registered", "tests/system/down_test.py")
+
+    def test_a_test_that_is_named_where_nobody_runs_it(self):
+        def room(lists):
+            return {"src/base/CMakeLists.txt": f"add_room(base FLOOR 0\n  SOURCES a.cpp\n  TESTS a_test.cpp\n  {lists})\n",
+                    "src/base/b_pgtest.cpp": "\n"}
+        self.expect_none(room("PGTESTS b_pgtest.cpp"))
+        for lists in ("# b_pgtest.cpp\n", "b_pgtest.cpp", "DEPS b_pgtest.cpp", "BENCHES b_pgtest.cpp"):
+            with self.subTest(lists):
+                self.expect(room(lists), "registered", "src/base/b_pgtest.cpp")
 
     def test_a_header_without_comment_or_guard(self):
         self.expect({"src/base/a.hpp": "#pragma once\n"}, "header", "src/base/a.hpp")

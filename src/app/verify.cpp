@@ -131,7 +131,7 @@ Task<Result<std::int64_t>> Verifier::count(const pg::Statement& statement, pg::P
 
 Task<Check> Verifier::connectivity() {
   Check check{"R1.connectivity", "R1", false, {}, {{"postgresql_major_min", 15}}, {}};
-  auto lease = co_await database_.pool().acquire(step());
+  auto lease = co_await database_.pool().acquire(step(), "verify");
   if (!lease) {
     check.error = lease.error().to_string();
     co_return check;
@@ -160,7 +160,7 @@ Task<Check> Verifier::connectivity() {
 }
 
 Task<> Verifier::hold_one(std::shared_ptr<Found> found) {
-  auto lease = co_await database_.pool().acquire(step());
+  auto lease = co_await database_.pool().acquire(step(), "verify");
   if (!lease) co_return found->failed(lease.error());
   const auto slept = co_await (*lease)->execute(busy, {}, step());
   if (!slept) found->failed(slept.error());

@@ -13,11 +13,15 @@ namespace citadel::drain {
 namespace {
 
 // Inserts the watermark where it is not there, locks it, and reads it: one round trip. The lock waits for an
-// earlier attempt of ours whose COMMIT is still under way, so what it returns is final.
+// earlier attempt of ours whose COMMIT is still under way, so what it returns is final. Where the server or the
+// role has synchronous_commit off, COMMIT would return before the disk has it, and the journal would remove
+// what a crash of PostgreSQL can still lose; a setting that waits for more than the disk stays.
 constexpr pg::Statement lock_watermark{
     "drain watermark lock",
     "insert into citadel.watermark (producer, epoch, sequence) values ($1, $2, 0) "
-    "on conflict (producer, epoch) do update set sequence = citadel.watermark.sequence returning sequence"};
+    "on conflict (producer, epoch) do update set sequence = citadel.watermark.sequence returning sequence, "
+    "case when pg_catalog.current_setting('synchronous_commit') = 'off' "
+    "then pg_catalog.set_config('synchronous_commit', 'on', true) end"};
 constexpr pg::Statement move_watermark{
     "drain watermark move",
     "update citadel.watermark set sequence = $3, updated_at = now() where producer = $1 and epoch = $2"};

@@ -26,8 +26,12 @@ Deadline soon() {
 struct Given {
   int throws = 0;  // so many calls of prepare() do
   std::vector<Kind> prepared;
+  std::string synchronous_commit;  // in the latest transaction
   std::vector<std::vector<Kind>> written;  // a batch each
 };
+
+constexpr pg::Statement read_synchronous_commit{"synchronous_commit",
+                                                "select current_setting('synchronous_commit')"};
 
 // Writes nothing, and remembers what it was given.
 class NotingSink final : public Sink {
@@ -39,8 +43,10 @@ class NotingSink final : public Sink {
     for (const auto& frame : frames) given_.prepared.push_back(frame.kind);
     co_return Result<void>();
   }
-  Task<Result<SinkOutcome>> write(pg::Transaction&, Origin, std::span<const journal::Frame> frames,
-                                  Deadline) override {
+  Task<Result<SinkOutcome>> write(pg::Transaction& transaction, Origin,
+                                  std::span<const journal::Frame> frames, Deadline deadline) override {
+    CITADEL_CO_ASSIGN(const auto rows, co_await transaction.execute(read_synchronous_commit, {}, deadline));
+    given_.synchronous_commit = rows[0].get<std::string>(0);
     auto& batch = given_.written.emplace_back();
     for (const auto& frame : frames) batch.push_back(frame.kind);
     co_return SinkOutcome{.stored = frames.size()};
@@ -105,6 +111,12 @@ class DrainTest : public testing::Test {
     ASSERT_TRUE(appended) << appended.error().to_string();
     last_ = *appended;
   }
+  // The role's synchronous_commit, as a session of the pool has it outside of the drain's transaction.
+  std::string setting_outside() {
+    const auto rows =
+        run(database_->query(soon(), store::Intent::read_your_writes, read_synchronous_commit, {}));
+    return rows ? (*rows)[0].get<std::string>(0) : rows.error().to_string();
+  }
   // Lets the drain work until it is so.
   bool becomes(std::function<bool(const Status&)> condition) {
     return run([](DrainTest& self, std::function<bool(const Status&)> is_so) -> Task<bool> {
@@ -161,6 +173,24 @@ TEST_F(DrainTest, EachSinkGetsFramesOfItsOwnKindOnly) {
     EXPECT_THAT(given_[kind].written, ElementsAre(ElementsAre(kind, kind)));
   }
   EXPECT_TRUE(run(drain_->close(soon())));
+}
+
+// The journal removes a segment once its records are committed, so a COMMIT that does not wait for the disk
+// would lose what was acknowledged.
+TEST_F(DrainTest, ACommitWaitsForTheDiskWhereTheRoleSaysOtherwise) {
+  for (const auto& [of_the_role, of_the_drain] :
+       {std::pair("off", "on"), std::pair("local", "local"), std::pair("remote_apply", "remote_apply")}) {
+    servers_.sql_as_superuser(fmt::format("ALTER ROLE {} IN DATABASE {} SET synchronous_commit = {};",
+                                          local::app_role, name_, of_the_role));
+    append({Kind::usage_request});
+    start({Kind::usage_request}, {.interval = 1ms});
+    ASSERT_TRUE(drained_in_time());
+    EXPECT_EQ(given_[Kind::usage_request].synchronous_commit, of_the_drain);
+    EXPECT_EQ(setting_outside(), of_the_role);
+    EXPECT_TRUE(run(drain_->close(soon())));
+    drain_.reset();
+    EXPECT_TRUE(run(database_->close(soon())));
+  }
 }
 
 TEST_F(DrainTest, ARecordOfAKindThatNobodyKnowsStaysInTheJournal) {

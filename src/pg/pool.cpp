@@ -53,8 +53,8 @@ Error current_error() {
   }
 }
 
-std::string place_of(const std::source_location& origin) {
-  return fmt::format("{}:{} ({})", origin.file_name(), origin.line(), origin.function_name());
+std::string place_of(const std::source_location& place) {
+  return fmt::format("{}:{} ({})", place.file_name(), place.line(), place.function_name());
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ struct Pool::Impl {
   // A session's home; its index is the core's slot.
   struct Seat {
     std::unique_ptr<Connection> connection;
-    bool poisoned = false;
+    bool demoted = false;
   };
 
   // A caller inside acquire(). Whatever way its coroutine ends, it leaves the queue and no session stays with
@@ -140,12 +140,17 @@ struct Pool::Impl {
   aio::OneShot<Result<void>>* warm = nullptr;  // start() waits for it
   CancelLine cancel_line;
   std::uint64_t reprepared_closed = 0;  // of sessions that are closed
+  std::uint64_t generation = 1;         // that carry_out() has seen
   std::function<void(double)> observer;
 };
 
 // --- decisions carried out
 
 void Pool::Impl::carry_out() {
+  if (std::exchange(generation, core.generation()) != core.generation()) {
+    log::warning("pool", "all sessions are replaced",
+                 {{"reason", core.flush_reason()}, {"generation", generation}});
+  }
   while (const auto action = core.next_action()) carry_out(*action);
   arm();
   if (closing) changed.cancel();
@@ -180,7 +185,8 @@ void Pool::Impl::close_session(Slot slot) {
 
 void Pool::Impl::report_leak(Slot slot) {
   log::warning("pool", "a session has not come back; its caller holds it or has lost it",
-               {{"acquired_at", place_of(core.origin(slot))},
+               {{"acquired_for", core.origin(slot).name},
+                {"acquired_at", place_of(core.origin(slot).place)},
                 {"backend_pid", seats[slot].connection->backend_pid()},
                 {"leak_after_ms", options.leak_after.count()}});
 }
@@ -281,7 +287,7 @@ Task<> Pool::Impl::recover(Slot slot) {
 
 Result<Lease> Pool::Impl::lend(Pool& pool, Slot slot, MonotonicTime asked_at) {
   auto& seat = seats[slot];
-  seat.poisoned = false;
+  seat.demoted = false;
   if (observer) observer(std::chrono::duration<double>(now() - asked_at).count());
   return Lease(&pool, seat.connection.get(), slot);
 }
@@ -291,7 +297,8 @@ void Pool::Impl::give_back(Slot slot) {
   const auto& seat = seats[slot];
   auto how = Return::unsettled;
   if (seat.connection->state() == SessionState::idle) how = Return::idle;
-  if (seat.connection->state() == SessionState::broken || seat.poisoned) how = Return::broken;
+  if (seat.connection->state() == SessionState::broken) how = Return::broken;
+  if (seat.demoted) how = Return::demoted;
   // Once the gate has closed nobody can recover it.
   if (how == Return::unsettled && joining) how = Return::broken;
   core.release(slot, how, now());
@@ -333,8 +340,8 @@ Connection* Lease::operator->() const {
   return &**this;
 }
 
-void Lease::poison() {
-  if (pool_) pool_->impl_->seats[slot_].poisoned = true;
+void Lease::demote() {
+  if (pool_) pool_->impl_->seats[slot_].demoted = true;
 }
 
 // --- the pool
@@ -366,10 +373,10 @@ Task<Result<void>> Pool::start(Deadline deadline) {
   co_return std::move(*outcome);
 }
 
-Task<Result<Lease>> Pool::acquire(Deadline deadline, std::source_location origin) {
+Task<Result<Lease>> Pool::acquire(Deadline deadline, std::string_view name, std::source_location place) {
   auto& impl = *impl_;
   const auto asked_at = impl.now();
-  const auto asked = impl.core.acquire(asked_at, origin);
+  const auto asked = impl.core.acquire(asked_at, {place, name});
   if (asked.kind == PoolCore::Asked::Kind::granted) co_return impl.lend(*this, asked.slot, asked_at);
   if (asked.kind == PoolCore::Asked::Kind::refused) co_return impl.refusal();
 
@@ -420,8 +427,10 @@ Task<Result<void>> Pool::close(Deadline deadline) {
   if (joined) impl.cancel_line.hang_up();
   for (Slot slot = 0; slot < impl.seats.size(); ++slot) {
     if (impl.core.state(slot) != State::lent) continue;
+    const auto origin = impl.core.origin(slot);
     co_return fail(Code::deadline_exceeded,
-                   "a session is still lent; it was acquired at " + place_of(impl.core.origin(slot)));
+                   fmt::format("a session is still lent; it was acquired for '{}' at {}", origin.name,
+                               place_of(origin.place)));
   }
   co_return joined;
 }

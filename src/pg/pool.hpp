@@ -8,7 +8,10 @@
 //   the adaptive limit.
 // - A session goes back only when it is proven idle; a busy or failed one is recovered in the background
 //   first.
-// - flush() bumps the generation: idle sessions close, lent ones close on return (after a failover).
+// - A new generation closes all sessions: the idle ones at once, lent ones on return. It begins by flush(),
+// and
+//   by itself where several sessions are lost together or one's server takes no writes, as after a failover
+//   (the rule stands in pool_core.hpp).
 //
 // The decisions are PoolCore (pool_core.hpp), pure and simulated; this class moves bytes. All calls on its
 // executor.
@@ -77,8 +80,9 @@ class Lease {
   Connection& operator*() const;
   Connection* operator->() const;
   explicit operator bool() const { return connection_ != nullptr; }
-  // The session is closed when returned: its state is not to be trusted.
-  void poison();
+  // Its server takes no writes: it is a standby, or has become one. The session is closed when returned, and
+  // with it the pool's generation may end.
+  void demote();
 
  private:
   friend class Pool;
@@ -103,18 +107,20 @@ class Pool {
 
   // overloaded (queue full, or the deadline passed while waiting), unavailable (a session could not be opened
   // and none is there), cancelled (closing).
-  Task<Result<Lease>> acquire(Deadline deadline,
-                              std::source_location origin = std::source_location::current());
+  // `name`, a literal, and `place` stand in the report of a leak.
+  Task<Result<Lease>> acquire(Deadline deadline, std::string_view name = {},
+                              std::source_location place = std::source_location::current());
 
-  void flush();  // new generation
+  void flush();  // begins a new generation
   void pause();  // acquire() waits; sessions lent come back
   void resume();
   // Refuses all who wait, waits for lent sessions until the deadline, and closes all. deadline_exceeded names
-  // a session that is still lent, by where it was acquired; it goes on to be owned, and close() may be called
+  // a session that is still lent, by its origin; it goes on to be owned, and close() may be called
   // again.
   Task<Result<void>> close(Deadline deadline);
 
-  // For sessions opened from now on, cancels' too. Those that are open stay: PostgreSQL asks for a password once.
+  // For sessions opened from now on, cancels' too. Those that are open stay: PostgreSQL asks for a password
+  // once.
   void set_password(Secret password);
 
   PoolStatus status() const;

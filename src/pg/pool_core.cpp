@@ -65,7 +65,7 @@ bool PoolCore::must_validate(const Place& place, MonotonicTime now) const {
   return place.proven < suspect_before_ || now - place.proven >= limits_.validate_after;
 }
 
-void PoolCore::lend(Slot slot, std::source_location origin, MonotonicTime now) {
+void PoolCore::lend(Slot slot, Origin origin, MonotonicTime now) {
   auto& place = slots_[slot];
   enter(slot, State::lent, now);
   place.origin = origin;
@@ -73,7 +73,7 @@ void PoolCore::lend(Slot slot, std::source_location origin, MonotonicTime now) {
   ++totals_.acquired;
 }
 
-PoolCore::Asked PoolCore::acquire(MonotonicTime now, std::source_location origin) {
+PoolCore::Asked PoolCore::acquire(MonotonicTime now, Origin origin) {
   if (closing_) return {Asked::Kind::refused};
   if (waiting_ == 0 && !paused_ && !idle_.empty() && count(State::lent) < limit()) {
     const Slot slot = idle_.back();
@@ -92,7 +92,7 @@ PoolCore::Asked PoolCore::acquire(MonotonicTime now, std::source_location origin
   return {Asked::Kind::queued, none, waiter};
 }
 
-PoolCore::Waiter PoolCore::enqueue(MonotonicTime now, std::source_location origin) {
+PoolCore::Waiter PoolCore::enqueue(MonotonicTime now, Origin origin) {
   if (free_waiters_.empty()) {
     free_waiters_.push_back(static_cast<Waiter>(waiters_.size()));
     waiters_.emplace_back();
@@ -147,8 +147,9 @@ void PoolCore::release(Slot slot, Return how, MonotonicTime now) {
   auto& place = slots_[slot];
   const auto lent_at = place.since;
   if (how == Return::broken) {
-    suspect_before_ = now;
-    close_session(slot, now);
+    lose(slot, now);
+  } else if (how == Return::demoted) {
+    demote(slot, now);
   } else if (how == Return::unsettled) {
     enter(slot, State::recovering, now);
     act(Do::recover, slot);
@@ -180,6 +181,41 @@ void PoolCore::close_session(Slot slot, MonotonicTime now) {
   free_.push_back(slot);
   ++totals_.closed;
   act(Do::close, slot);
+}
+
+// A session has died.
+void PoolCore::lose(Slot slot, MonotonicTime now) {
+  const bool of_this_generation = slots_[slot].generation == generation_;
+  suspect_before_ = now;
+  close_session(slot, now);
+  if (!of_this_generation) return;
+  if (losses_ == 0 || now - losing_since_ > loss_window) {
+    losses_ = 0;
+    losing_since_ = now;
+  }
+  if (++losses_ >= losses_flush) flush_by_itself("sessions were lost together", now);
+}
+
+void PoolCore::demote(Slot slot, MonotonicTime now) {
+  const bool of_this_generation = slots_[slot].generation == generation_;
+  close_session(slot, now);
+  if (of_this_generation) flush_by_itself("a session's server takes no writes", now);
+}
+
+void PoolCore::flush_by_itself(std::string_view reason, MonotonicTime now) {
+  if (closing_ || now < flush_again_at_) return;
+  const bool goes_on = now < flush_again_at_ + flush_pause_;
+  flush_pause_ = goes_on ? std::min<Monotonic::duration>(2 * flush_pause_, flush_pause_ceiling)
+                         : Monotonic::duration(flush_pause_first);
+  flush_again_at_ = now + flush_pause_;
+  begin_generation(reason, now);
+}
+
+void PoolCore::begin_generation(std::string_view reason, MonotonicTime now) {
+  ++generation_;
+  flush_reason_ = reason;
+  losses_ = 0;
+  for (const Slot slot : std::exchange(idle_, {})) close_session(slot, now);
 }
 
 MonotonicTime PoolCore::lifetime_end(MonotonicTime now) {
@@ -223,8 +259,7 @@ void PoolCore::validated(Slot slot, bool good, MonotonicTime now) {
     slots_[slot].proven = now;
     settle(slot, now);
   } else {
-    suspect_before_ = now;
-    close_session(slot, now);
+    lose(slot, now);
   }
   schedule(now);
 }
@@ -335,8 +370,7 @@ void PoolCore::close_aged(MonotonicTime now) {
 }
 
 void PoolCore::flush(MonotonicTime now) {
-  ++generation_;
-  for (const Slot slot : std::exchange(idle_, {})) close_session(slot, now);
+  begin_generation("somebody asked for it", now);
   schedule(now);
 }
 

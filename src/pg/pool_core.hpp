@@ -20,6 +20,11 @@
 //   succeeds.
 // - After a session was found broken, those that lay idle at that time are validated before they are lent:
 //   one death is rarely alone.
+// - After several sessions were lost together (losses_flush within loss_window), or one turned out to lead to
+// a
+//   server that takes no writes, all sessions of its generation are flushed: a failover has taken place, or a
+//   restart. Not again before flush_pause_first is over, which doubles up to flush_pause_ceiling where it
+//   goes on: a server that stays read-only must not cost its readers all sessions with every write.
 // - The idle session used last is lent first, so that the others age and are closed down to size_min.
 // - Nothing is lost: each waiter is handed a session, refused, or taken out by expire() or cancel().
 //
@@ -29,6 +34,7 @@
 #include <cstdint>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -54,8 +60,18 @@ struct PoolLimits {
   bool adaptive = true;
 };
 
+inline constexpr std::size_t losses_flush = 3;
+inline constexpr std::chrono::milliseconds loss_window{1'000};
+inline constexpr std::chrono::milliseconds flush_pause_first{1'000}, flush_pause_ceiling{60'000};
+
 class PoolCore {
  public:
+  // Who has a session: where in the code it was asked for, and a literal that says what for, or "".
+  struct Origin {
+    std::source_location place{};
+    std::string_view name{};
+  };
+
   using Slot = std::uint32_t;
   using Waiter = std::uint32_t;
   static constexpr std::uint32_t none = UINT32_MAX;
@@ -67,7 +83,8 @@ class PoolCore {
     idle,       // proven idle
     unused,     // idle, and nothing was done with it
     unsettled,  // in a transaction, or a statement may still run
-    broken,     // gone, or not to be trusted
+    broken,     // gone
+    demoted,    // its server takes no writes (any more)
   };
 
   enum class Do : std::uint8_t {
@@ -100,7 +117,7 @@ class PoolCore {
 
   // From now on size_min sessions are kept open.
   void start(MonotonicTime now);
-  Asked acquire(MonotonicTime now, std::source_location origin);
+  Asked acquire(MonotonicTime now, Origin origin);
   // The waiter's deadline has come: it leaves the queue, with this error.
   Error expire(Waiter waiter);
   // The waiter is not interested any more.
@@ -130,9 +147,11 @@ class PoolCore {
   std::size_t waiting() const { return waiting_; }
   std::size_t limit() const;
   std::uint64_t generation() const { return generation_; }
+  // Why the generation is what it is: a literal.
+  std::string_view flush_reason() const { return flush_reason_; }
   bool paused() const { return paused_; }
   State state(Slot slot) const { return slots_[slot].state; }
-  std::source_location origin(Slot slot) const { return slots_[slot].origin; }
+  Origin origin(Slot slot) const { return slots_[slot].origin; }
   const Counts& totals() const { return totals_; }
   // The error of the last open that failed, while none has succeeded since.
   const std::optional<Error>& last_open_error() const { return last_open_error_; }
@@ -148,22 +167,26 @@ class PoolCore {
     MonotonicTime since{};    // in this state
     MonotonicTime proven{};   // when it was last known to work
     MonotonicTime expires{};  // its lifetime's end
-    std::source_location origin{};
+    Origin origin{};
   };
   struct Queued {
     Waiter before = none, after = none;
     bool queued = false;
     MonotonicTime since{};
-    std::source_location origin{};
+    Origin origin{};
   };
 
   void enter(Slot slot, State state, MonotonicTime now);
   void act(Do what, Slot slot = none, Waiter waiter = none) { actions_.push_back({what, slot, waiter}); }
   void settle(Slot slot, MonotonicTime now);
   void close_session(Slot slot, MonotonicTime now);
-  void lend(Slot slot, std::source_location origin, MonotonicTime now);
+  void lose(Slot slot, MonotonicTime now);
+  void demote(Slot slot, MonotonicTime now);
+  void flush_by_itself(std::string_view reason, MonotonicTime now);
+  void begin_generation(std::string_view reason, MonotonicTime now);
+  void lend(Slot slot, Origin origin, MonotonicTime now);
   bool must_validate(const Place& place, MonotonicTime now) const;
-  Waiter enqueue(MonotonicTime now, std::source_location origin);
+  Waiter enqueue(MonotonicTime now, Origin origin);
   void leave_queue(Waiter waiter);
   bool may_serve(std::size_t ahead, MonotonicTime now);
   std::size_t on_their_way() const { return count(State::opening) + count(State::validating); }
@@ -193,6 +216,11 @@ class PoolCore {
 
   bool keep_min_ = false, paused_ = false, closing_ = false;
   std::uint64_t generation_ = 1;
+  std::string_view flush_reason_ = "started";
+  std::size_t losses_ = 0;  // of this generation, since losing_since_
+  MonotonicTime losing_since_{};
+  MonotonicTime flush_again_at_ = MonotonicTime::min();  // not before, where nobody asks for it
+  Monotonic::duration flush_pause_{};
   MonotonicTime suspect_before_ = MonotonicTime::min();
   unsigned failures_ = 0;  // opens that failed in a row, those that failed together counted once
   MonotonicTime reopen_at_ = MonotonicTime::min();

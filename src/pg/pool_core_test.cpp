@@ -227,12 +227,13 @@ TEST(PoolCore, LeakIsReportedOnceWithItsOrigin) {
   StillPool pool(limits);
   pool.fill(1);
   const auto here = std::source_location::current();
-  (void)pool.core.acquire(pool.now, here);
+  (void)pool.core.acquire(pool.now, {here, "test"});
   pool.tick_after(59s);
   EXPECT_THAT(pool.actions(), IsEmpty());
   pool.tick_after(2s);
   EXPECT_THAT(pool.actions(), ElementsAre("leak 0"));
-  EXPECT_EQ(pool.core.origin(0).line(), here.line());
+  EXPECT_EQ(pool.core.origin(0).place.line(), here.line());
+  EXPECT_EQ(pool.core.origin(0).name, "test");
   pool.tick_after(2s);
   EXPECT_THAT(pool.actions(), IsEmpty());
   pool.core.release(0, Return::idle, pool.now);
@@ -373,6 +374,95 @@ TEST(PoolCore, WhileASessionIsOpenScarcityIsLocal) {
   ASSERT_THAT(pool.actions(), ElementsAre("open 1"));
   pool.core.open_failed(1, refused_connection(), pool.now);
   EXPECT_EQ(pool.core.expire(waiter).code, Code::overloaded);
+}
+
+// --- generations
+
+// Lends `count` idle sessions.
+std::vector<Slot> take(StillPool& pool, std::size_t count) {
+  std::vector<Slot> taken;
+  for (std::size_t i = 0; i < count; ++i) taken.push_back(pool.take());
+  return taken;
+}
+
+TEST(PoolCore, SessionsLostTogetherEndTheGeneration) {
+  StillPool pool(plain(10));
+  pool.fill(10);
+  const auto lent = take(pool, 4);
+  for (std::size_t i = 0; i < losses_flush; ++i) {
+    EXPECT_EQ(pool.core.generation(), 1u);
+    EXPECT_EQ(pool.core.count(State::idle), 6u);
+    pool.core.release(lent[i], Return::broken, pool.now);
+  }
+  EXPECT_EQ(pool.core.generation(), 2u);
+  EXPECT_EQ(pool.core.count(State::idle), 0u);
+  pool.core.release(lent[3], Return::idle, pool.now);
+  EXPECT_EQ(pool.core.count(State::free), 10u) << "a session of the earlier generation is kept";
+  EXPECT_EQ(pool.actions().size(), 10u);
+}
+
+TEST(PoolCore, SessionsLostOneByOneOverTimeDoNot) {
+  StillPool pool(plain(10));
+  pool.fill(10);
+  const auto lent = take(pool, 8);
+  for (const Slot slot : lent) {
+    pool.core.release(slot, Return::broken, pool.now);
+    pool.now += loss_window / 2 + 1ms;
+  }
+  EXPECT_EQ(pool.core.generation(), 1u);
+  EXPECT_EQ(pool.core.count(State::idle), 2u);
+}
+
+TEST(PoolCore, LossesOfAnEarlierGenerationSayNothingOfThisOne) {
+  StillPool pool(plain(10));
+  pool.fill(6);
+  const auto lent = take(pool, 6);
+  pool.core.flush(pool.now);
+  for (const Slot slot : lent)
+    pool.core.release(slot, slot % 2 == 0 ? Return::broken : Return::demoted, pool.now);
+  EXPECT_EQ(pool.core.generation(), 2u);
+}
+
+TEST(PoolCore, AFailedValidationIsALoss) {
+  auto limits = plain(10);
+  limits.validate_after = 1s;
+  StillPool pool(limits);
+  pool.fill(10);
+  pool.now += 2s;
+  for (std::size_t i = 0; i < losses_flush; ++i) (void)pool.wait();
+  for (const Slot slot : {9, 8, 7}) pool.core.validated(slot, false, pool.now);
+  EXPECT_EQ(pool.core.generation(), 2u);
+}
+
+TEST(PoolCore, AServerThatTakesNoWritesEndsTheGenerationOnce) {
+  StillPool pool(plain(10));
+  pool.fill(10);
+  const auto lent = take(pool, 5);
+  for (const Slot slot : lent) pool.core.release(slot, Return::demoted, pool.now);
+  EXPECT_EQ(pool.core.generation(), 2u);
+  EXPECT_EQ(pool.core.count(State::free), 10u);
+}
+
+// Writers that meet a read-only server again and again must not take all sessions from the readers each time.
+TEST(PoolCore, WhereItGoesOnTheGenerationsLastLongerAndLonger) {
+  StillPool pool(plain(2));
+  const auto end = pool.now + 300s;
+  while (pool.now < end) {
+    pool.fill(1);
+    pool.core.release(pool.take(), Return::demoted, pool.now);
+    (void)pool.actions();
+    pool.now += 100ms;
+  }
+  // After 0, 1, 3, 7, 15, 31, 63 s, then each minute.
+  EXPECT_EQ(pool.core.generation(), 1u + 7 + 3);
+  pool.now += 10min;
+  pool.fill(1);
+  pool.core.release(pool.take(), Return::demoted, pool.now);
+  (void)pool.actions();
+  pool.now += flush_pause_first;
+  pool.fill(1);
+  pool.core.release(pool.take(), Return::demoted, pool.now);
+  EXPECT_EQ(pool.core.generation(), 1u + 7 + 3 + 2) << "a new trouble begins anew";
 }
 
 TEST(PoolCoreDeathTest, AReturnOfWhatIsNotLentIsABug) {

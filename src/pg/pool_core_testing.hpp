@@ -51,12 +51,12 @@ class StillPool {
   }
 
   Waiter wait() {
-    const auto asked = core.acquire(now, std::source_location::current());
+    const auto asked = core.acquire(now, {std::source_location::current()});
     EXPECT_EQ(asked.kind, Kind::queued);
     return asked.waiter;
   }
   Slot take() {
-    const auto asked = core.acquire(now, std::source_location::current());
+    const auto asked = core.acquire(now, {std::source_location::current()});
     EXPECT_EQ(asked.kind, Kind::granted);
     return asked.slot;
   }

@@ -95,13 +95,16 @@ class Walk {
   void come_back() {
     if (lent_.empty()) return;
     const auto slot = any_of(lent_);
-    const auto dice = random_.below(10);
+    const auto dice = random_.below(40);
+    const auto generation = core_.generation();
     core_.release(*slot,
-                  dice < 6   ? Return::idle
-                  : dice < 7 ? Return::unused
-                  : dice < 9 ? Return::unsettled
-                             : Return::broken,
+                  dice < 24   ? Return::idle
+                  : dice < 28 ? Return::unused
+                  : dice < 36 ? Return::unsettled
+                  : dice < 39 ? Return::broken
+                              : Return::demoted,
                   now_);
+    if (core_.generation() != generation) EXPECT_EQ(core_.count(State::idle), 0u) << "flushed, and yet";
     lent_.erase(slot);
   }
 

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "aio/gate.hpp"
+#include "pg/pool_core.hpp"
 #include "pg/pool_testing.hpp"
 #include "support/fault_proxy.hpp"
 
@@ -106,6 +107,30 @@ TEST_F(PoolDeath, WithoutAFlushOneCallerFindsOutForAll) {
   });
 }
 
+TEST_F(PoolDeath, AfterARestartNoSessionOfTheTimeBeforeIsLentAgain) {
+  support::Servers own({.pgpool_children = 40});
+  with_pool(options(10, own), [&](Pool& pool) -> Task<> {
+    co_await fill(pool);
+    std::vector<Lease> held;
+    for (std::size_t i = 0; i < losses_flush; ++i) {
+      auto lease = co_await pool.acquire(soon());
+      CO_ASSERT_OK(lease);
+      held.push_back(std::move(*lease));
+    }
+    EXPECT_TRUE(own->stop(local::Server::postgres, soon()));
+    EXPECT_TRUE(own->start(local::Server::postgres, soon()));
+    for (Lease& lease : held) {
+      EXPECT_EQ(pool.status().generation, 1u);
+      EXPECT_CODE(co_await lease->execute(select_one, {}, soon()), Code::connection_lost);
+      lease = Lease();
+    }
+    EXPECT_EQ(pool.status().generation, 2u);
+    EXPECT_EQ(pool.status().open, 0u);
+    for (int i = 0; i < 20; ++i) CO_ASSERT_OK(co_await select_once(pool, soon()));
+    EXPECT_EQ(pool.status().generation, 2u);
+  });
+}
+
 TEST_F(PoolDeath, HealsAfterPostgresqlWasKilledUnderLoad) {
   support::Servers own({.pgpool_children = 40});
   with_pool(options(20, own), [&](Pool& pool) -> Task<> {
@@ -118,6 +143,7 @@ TEST_F(PoolDeath, HealsAfterPostgresqlWasKilledUnderLoad) {
         std::this_thread::yield();
     });
     EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
+    EXPECT_GT(pool.status().generation, 1u);
   });
 }
 
@@ -131,6 +157,7 @@ TEST_F(PoolDeath, HealsAfterPostgresqlWasRestartedUnderLoad) {
       EXPECT_TRUE(own->start(local::Server::postgres, soon()));
     });
     EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
+    EXPECT_GT(pool.status().generation, 1u);
   });
 }
 
@@ -147,6 +174,7 @@ TEST_F(PoolDeath, HealsAfterPgpoolWasKilledUnderLoad) {
         std::this_thread::yield();
     });
     EXPECT_GT(stress.failures, 0u) << "the fault has not fired";
+    EXPECT_GT(pool.status().generation, 1u);
   });
 }
 

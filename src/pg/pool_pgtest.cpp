@@ -95,12 +95,13 @@ TEST_F(PoolTest, ALeakIsReportedWithItsOrigin) {
   made.leak_after = 40ms;
   testing::internal::CaptureStderr();
   with_pool(made, [&](Pool& pool) -> Task<> {
-    auto lease = co_await pool.acquire(soon());
+    auto lease = co_await pool.acquire(soon(), "count models");
     EXPECT_TRUE(co_await eventually([&] { return pool.status().leaked_total == 1; }));
     co_await aio::sleep_for(100ms);  // sleep: time for a second report; too short a time could only hide it
     EXPECT_EQ(pool.status().leaked_total, 1u);
   });
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("pool_pgtest.cpp:"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("acquired_for=\"count models\""), HasSubstr("pool_pgtest.cpp:")));
 }
 
 TEST_F(PoolTest, ACancelledWaiterLeavesTheQueueAndSwallowsNoSession) {
@@ -141,15 +142,20 @@ TEST_F(PoolTest, ASessionComesBackRolledBack) {
   });
 }
 
-TEST_F(PoolTest, APoisonedSessionIsClosed) {
-  with_pool(options(1), [&](Pool& pool) -> Task<> {
-    auto lease = co_await pool.acquire(soon());
-    CO_ASSERT_OK(lease);
-    lease->poison();
-    *lease = Lease();
+TEST_F(PoolTest, ADemotedSessionIsClosedAndTheOthersOfItsGenerationWithIt) {
+  with_pool(options(3), [&](Pool& pool) -> Task<> {
+    auto first = co_await pool.acquire(soon()), second = co_await pool.acquire(soon());
+    CO_ASSERT_OK(first);
+    CO_ASSERT_OK(second);
+    CO_ASSERT_OK(co_await pool.acquire(soon()));  // one more, that lies idle
+    first->demote();
+    *first = Lease();
+    EXPECT_EQ(pool.status().generation, 2u);
+    EXPECT_EQ(pool.status().open, 1u);
+    *second = Lease();
     EXPECT_EQ(pool.status().open, 0u);
     CO_ASSERT_OK(co_await pool.acquire(soon()));
-    EXPECT_EQ(pool.status().opened_total, 2u);
+    EXPECT_EQ(pool.status().opened_total, 4u);
   });
 }
 

@@ -37,7 +37,7 @@ using ResolveTest = PgTest;
 
 TEST_F(ResolveTest, WhereNobodyListensAtTheFirstAddressTheNextIsTried) {
   run([this]() -> Task<> {
-    auto options = support::shared_servers()->pooled_options(Route::direct);
+    auto options = options_for(Route::pgpool);
     options.host = "127.0.0.2";
     EXPECT_CODE(co_await Connection::connect(context_.get_executor(), options, soon()), Code::unavailable);
     options.host = two_addresses;

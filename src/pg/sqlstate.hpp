@@ -20,6 +20,10 @@ struct Classification {
 
 Classification classify(std::string_view sqlstate);
 
+// read_only_sql_transaction: in a transaction that we did not ask to be read-only, the server takes no
+// writes.
+inline constexpr std::string_view read_only_state = "25006";
+
 // One error report of the server, or of Pgpool-II in its place.
 struct Report {
   std::string_view sqlstate;  // empty: libpq made the report

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "pg/sqlstate.hpp"
 
 namespace citadel::pg {
 namespace {
@@ -34,6 +35,18 @@ bool is_outcome_known(const Error& error) {
   }
 }
 
+// A server in recovery refuses BEGIN … READ WRITE, and SERIALIZABLE, as a feature that is not there.
+// Everything else that such a transaction could not do would be 25006, so this is said the same way.
+Error begin_error(Error error) {
+  if (std::string_view(error.sqlstate) == "0A000") {
+    const auto as_read_only = classify(read_only_state);
+    error.code = as_read_only.code;
+    error.retry = as_read_only.retry;
+    read_only_state.copy(error.sqlstate, read_only_state.size());
+  }
+  return std::move(error).in("begin");
+}
+
 }  // namespace
 
 Transaction::Transaction(Connection& connection, Routing routing)
@@ -50,7 +63,7 @@ Task<Result<Transaction>> Transaction::begin(Connection& connection, Transaction
     co_return fail(Code::internal, "the session is in a transaction already: use a savepoint");
   }
   auto begun = co_await connection.execute_simple(begin_sql(options), deadline);
-  if (!begun) co_return std::unexpected(std::move(begun).error().in("begin"));
+  if (!begun) co_return std::unexpected(begin_error(std::move(begun).error()));
   co_return Transaction(connection, options.primary_only ? Routing::primary : Routing::any);
 }
 

@@ -22,6 +22,7 @@ struct TransactionOptions {
 
 class Transaction {
  public:
+  // A server in recovery, which is a standby, answers as one that is read-only: unavailable (25006).
   static Task<Result<Transaction>> begin(Connection& connection, TransactionOptions options,
                                          Deadline deadline);
   Transaction(Transaction&&) noexcept;

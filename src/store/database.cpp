@@ -5,6 +5,7 @@
 #include "aio/wait.hpp"
 #include "base/check.hpp"
 #include "base/log.hpp"
+#include "pg/sqlstate.hpp"
 
 namespace citadel::store {
 namespace {
@@ -36,6 +37,14 @@ std::unexpected<Error> schema_mismatch(const pg::TypeMismatch& mismatch) {
 }
 
 struct Database::Impl {
+  // One use of a session: until when, what for, and for whom.
+  struct Use {
+    Deadline deadline;
+    Intent intent;
+    std::string_view name;
+    std::source_location place;
+  };
+
   Executor executor;
   const Clock& clock;
   SeededRandom random;
@@ -54,11 +63,12 @@ struct Database::Impl {
         breaker(options.breaker, c, random),
         budget(options.retry_budget, c) {}
 
-  // A session behind the breaker. `work` runs on it; its outcome goes to the breaker.
+  // A session behind the breaker. `work` runs on it; its outcome goes to the breaker, and to the pool where
+  // it says that the server takes no writes.
   template <class T, class Work>
-  Task<Result<T>> on_session(Deadline deadline, Work work);
-  Task<Result<void>> attempt(Deadline deadline, Intent intent, const TransactOptions& options,
-                             const ErasedBody& body, const Uuid& marker);
+  Task<Result<T>> on_session(Use use, Work work);
+  Task<Result<void>> attempt(const Use& use, const TransactOptions& options, const ErasedBody& body,
+                             const Uuid& marker);
   Task<Result<void>> inside(pg::Connection& connection, Deadline deadline, Intent intent,
                             const TransactOptions& options, const ErasedBody& body, const Uuid& marker);
   Task<Result<bool>> claim(Deadline deadline, const Uuid& marker);
@@ -94,10 +104,10 @@ Status Database::status() const {
 }
 
 template <class T, class Work>
-Task<Result<T>> Database::Impl::on_session(Deadline deadline, Work work) {
+Task<Result<T>> Database::Impl::on_session(Use use, Work work) {
   CITADEL_CO_ASSIGN(auto permit, breaker.acquire());
   auto begun = clock.monotonic();
-  auto lease = co_await pool.acquire(deadline);
+  auto lease = co_await pool.acquire(use.deadline, use.name, use.place);
   if (!lease) {
     permit.failed(lease.error(), clock.monotonic() - begun);
     co_return std::unexpected(std::move(lease).error());
@@ -113,6 +123,7 @@ Task<Result<T>> Database::Impl::on_session(Deadline deadline, Work work) {
     permit.succeeded(clock.monotonic() - begun);
   } else {
     permit.failed(result.error(), clock.monotonic() - begun);
+    if (use.intent == Intent::write && result.error().sqlstate == pg::read_only_state) lease->demote();
   }
   co_return result;
 }
@@ -142,19 +153,19 @@ Task<Result<void>> Database::Impl::inside(pg::Connection& connection, Deadline d
   co_return co_await transaction.commit(deadline);
 }
 
-Task<Result<void>> Database::Impl::attempt(Deadline deadline, Intent intent, const TransactOptions& wanted,
+Task<Result<void>> Database::Impl::attempt(const Use& use, const TransactOptions& wanted,
                                            const ErasedBody& body, const Uuid& marker) {
-  return on_session<void>(deadline,
-                          [this, deadline, intent, &wanted, &body, marker](pg::Connection& connection) {
-                            return inside(connection, deadline, intent, wanted, body, marker);
-                          });
+  return on_session<void>(use, [this, use, &wanted, &body, marker](pg::Connection& connection) {
+    return inside(connection, use.deadline, use.intent, wanted, body, marker);
+  });
 }
 
 // One try to insert the marker of a transaction whose COMMIT got no answer. The insert waits for that
 // transaction where it is still under way. True: no row was there, so it has not committed and never can.
 // False: it has committed. The answer holds as soon as it is given, so the claim itself is rolled back.
 Task<Result<bool>> Database::Impl::claim(Deadline deadline, const Uuid& marker) {
-  return on_session<bool>(deadline, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
+  const Use use{deadline, Intent::write, claim_marker.name, std::source_location::current()};
+  return on_session<bool>(use, [deadline, marker](pg::Connection& connection) -> Task<Result<bool>> {
     CITADEL_CO_ASSIGN(auto transaction,
                       co_await pg::Transaction::begin(connection, {.primary_only = true}, deadline));
     CITADEL_CO_ASSIGN(const auto rows,
@@ -211,7 +222,7 @@ Task<Result<void>> Database::Impl::wait_to_retry(Deadline deadline, resilience::
 }
 
 Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, TransactOptions wanted,
-                                             ErasedBody body) {
+                                             const ErasedBody& body, std::source_location place) {
   auto& impl = *impl_;
   ++impl.counters.transactions_total;
   impl.budget.on_request();
@@ -219,7 +230,7 @@ Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, T
   const int attempts_max = wanted.attempts_max > 0 ? wanted.attempts_max : impl.options.attempts_max;
   for (int attempt = 1;; ++attempt) {
     const auto marker = new_uuid7(impl.clock.wall(), impl.random);
-    auto done = co_await impl.attempt(deadline, intent, wanted, body, marker);
+    auto done = co_await impl.attempt({deadline, intent, wanted.name, place}, wanted, body, marker);
     if (done) co_return done;
     Error error = std::move(done).error().in(wanted.name);
     if (error.code == Code::commit_unknown) {
@@ -245,16 +256,17 @@ Task<Result<void>> Database::transact_erased(Deadline deadline, Intent intent, T
 }
 
 Task<Result<pg::Rows>> Database::query(Deadline deadline, Intent intent, const pg::Statement& statement,
-                                       pg::Params params) {
+                                       pg::Params params, std::source_location place) {
   CITADEL_CHECK(intent != Intent::write, "a write runs in transact()");
   auto& impl = *impl_;
   impl.budget.on_request();
   resilience::Backoff backoff(impl.options.backoff, impl.random);
   for (int attempt = 1;; ++attempt) {
-    auto rows = co_await impl.on_session<pg::Rows>(deadline, [&](pg::Connection& connection) {
-      return connection.execute(statement, params, deadline,
-                                intent == Intent::read ? pg::Routing::any : pg::Routing::primary);
-    });
+    auto rows = co_await impl.on_session<pg::Rows>(
+        {deadline, intent, statement.name, place}, [&](pg::Connection& connection) {
+          return connection.execute(statement, params, deadline,
+                                    intent == Intent::read ? pg::Routing::any : pg::Routing::primary);
+        });
     if (rows) co_return rows;
     Error error = std::move(rows).error();
     if (!may_run_again(error) || attempt >= impl.options.attempts_max) {

@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <string_view>
 #include <utility>
 
@@ -86,24 +87,27 @@ class Database {
   template <class T>
   using Body = std::function<Task<Result<T>>(pg::Transaction&)>;
 
+  // `place` stands in the report where the session is not given back, as does options.name.
   template <class T>
-  Task<Result<T>> transact(Deadline deadline, Intent intent, TransactOptions options, Body<T> body) {
+  Task<Result<T>> transact(Deadline deadline, Intent intent, TransactOptions options, Body<T> body,
+                           std::source_location place = std::source_location::current()) {
     std::optional<T> value;
-    auto done =
-        co_await transact_erased(deadline, intent, options, [&](pg::Transaction& tx) -> Task<Result<void>> {
-          auto result = co_await body(tx);
-          if (!result) co_return std::unexpected(std::move(result).error());
-          value.emplace(*std::move(result));
-          co_return Result<void>();
-        });
+    const ErasedBody erased = [&](pg::Transaction& tx) -> Task<Result<void>> {
+      auto result = co_await body(tx);
+      if (!result) co_return std::unexpected(std::move(result).error());
+      value.emplace(*std::move(result));
+      co_return Result<void>();
+    };
+    auto done = co_await transact_erased(deadline, intent, options, erased, place);
     if (!done) co_return std::unexpected(std::move(done).error());
     co_return std::move(*value);
   }
 
   // One SELECT outside BEGIN. Intent::write is a bug (CHECK): Pgpool-II may report a failed commit of a lone
-  // statement as a success. A connection lost is retried.
+  // statement as a success. A connection lost is retried. Of the statement, the name must be a literal.
   Task<Result<pg::Rows>> query(Deadline deadline, Intent intent, const pg::Statement& statement,
-                               pg::Params params);
+                               pg::Params params,
+                               std::source_location place = std::source_location::current());
 
   Executor executor() const;
   pg::Pool& pool();
@@ -114,7 +118,7 @@ class Database {
   struct Impl;
   using ErasedBody = std::function<Task<Result<void>>(pg::Transaction&)>;
   Task<Result<void>> transact_erased(Deadline deadline, Intent intent, TransactOptions options,
-                                     ErasedBody body);
+                                     const ErasedBody& body, std::source_location place);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,88 +1,9 @@
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "aio/run.hpp"
-#include "store/database.hpp"
-#include "store/migrations.hpp"
-#include "store/point_reader.hpp"
-#include "support/fault_proxy.hpp"
-#include "support/servers.hpp"
+#include "aio/wait.hpp"
+#include "store/store_testing.hpp"
 
 namespace citadel::store {
 namespace {
 
-using namespace std::chrono_literals;
-using testing::HasSubstr;
-using testing::IsEmpty;
-
-Deadline soon() {
-  return Deadline::after(20s);
-}
-
-pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role, const Secret& password,
-                           pg::Route route) {
-  pg::ConnectOptions out;
-  out.host = endpoint.host;
-  out.port = endpoint.port;
-  out.database = endpoint.database;
-  out.user = role;
-  out.password = password;
-  out.route = route;
-  return out;
-}
-
-// A database of its own for each test, so that migrations start from nothing.
-class StoreTest : public testing::Test {
- protected:
-  void SetUp() override { name_ = servers_.new_database(); }
-
-  pg::ConnectOptions owner() {
-    auto out = as_role(servers_->direct(), local::owner_role, servers_->owner_password(), pg::Route::direct);
-    out.database = name_;
-    return out;
-  }
-  pg::ConnectOptions app() {
-    auto out = as_role(servers_->pooled(), local::app_role, servers_->app_password(), pg::Route::pgpool);
-    out.database = name_;
-    return out;
-  }
-  std::unique_ptr<pg::Connection> connect(const pg::ConnectOptions& options) {
-    auto connection = aio::run(context_, pg::Connection::connect(context_.get_executor(), options, soon()));
-    EXPECT_TRUE(connection) << connection.error().to_string();
-    return *std::move(connection);
-  }
-  Result<int> migrate_with(std::span<const Migration> migrations) {
-    const auto connection = connect(owner());
-    return aio::run(context_, migrate(*connection, migrations, soon(), {}));
-  }
-  Options options() {
-    Options out;
-    out.pool.connect = app();
-    out.pool.direct =
-        as_role(servers_->direct(), local::app_role, servers_->app_password(), pg::Route::direct);
-    out.pool.direct->database = name_;
-    out.pool.size_min = 1;
-    return out;
-  }
-  // Runs `body` with a started Database and closes it.
-  void with_database(Options wanted, std::function<Task<>(Database&)> body) {
-    Database database(context_.get_executor(), std::move(wanted), system_clock(), 1);
-    ASSERT_TRUE(aio::run(context_, database.start(soon())));
-    aio::run(context_, body(database));
-    EXPECT_TRUE(aio::run(context_, database.close(soon())));
-  }
-
-  support::Servers& servers_ = support::shared_servers();
-  std::string name_;
-  asio::io_context context_{1};
-};
-
-constexpr Migration first{1, "one",
-                          "create table citadel.thing (id bigint primary key, note text); "
-                          "grant usage on schema citadel to citadel_app; "
-                          "grant all on citadel.thing to citadel_app;"
-                          "create table citadel.commit_marker (id uuid primary key); "
-                          "grant all on citadel.commit_marker to citadel_app;"};
 constexpr Migration second{2, "two", "create index thing_note on citadel.thing (note)"};
 constexpr Migration second_edited{2, "two", "create index thing_note on citadel.thing (note, id)"};
 constexpr Migration third_bad{3, "three", "create table citadel.other (id int); select 1/0"};
@@ -159,23 +80,7 @@ TEST_F(StoreTest, ManyDaemonsThatMigrateAtOnceApplyEachOnce) {
   EXPECT_EQ(applied, 2);
 }
 
-constexpr pg::Statement insert_thing{"insert thing", "insert into citadel.thing (id, note) values ($1, $2)"};
-constexpr pg::Statement update_thing{"update thing", "update citadel.thing set note = $2 where id = $1"};
-constexpr pg::Statement count_things{"count things", "select count(*) from citadel.thing"};
-constexpr pg::Statement things_by_id{"things by id", "select id, note from citadel.thing where id = any($1)"};
-
-Task<std::int64_t> count(Database& database) {
-  auto rows = co_await database.query(soon(), Intent::read_your_writes, count_things, {});
-  co_return rows ? (*rows)[0].get<std::int64_t>(0) : -1;
-}
-
-Task<Result<bool>> insert(Database& database, std::int64_t id) {
-  return database.transact<bool>(
-      soon(), Intent::write, {.name = "insert"}, [id](pg::Transaction& tx) -> Task<Result<bool>> {
-        CITADEL_CO_TRY(co_await tx.execute(insert_thing, pg::Params(id, "x"), soon()));
-        co_return true;
-      });
-}
+constexpr pg::Statement sleep_shortly{"sleep shortly", "select pg_sleep(0.3)"};
 
 TEST_F(StoreTest, ATransactionCommitsOrLeavesNothing) {
   const Migration only[] = {first};
@@ -282,6 +187,33 @@ TEST_F(StoreTest, ASerializationFailureIsRunAgainUnseen) {
   });
 }
 
+// The session of a transaction or a query that does not end is reported with what it is for and who asked.
+TEST_F(StoreTest, ALeakNamesTheTransactionOrStatementAndWhoAskedForIt) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  auto wanted = options();
+  wanted.pool.leak_after = 20ms;
+  testing::internal::CaptureStderr();
+  int asked_at = 0;
+  with_database(wanted, [&](Database& database) -> Task<> {
+    const auto leaks = [&](std::uint64_t count) -> Task<Result<bool>> {
+      for (const auto deadline = soon(); database.status().pool.leaked_total < count && !deadline.expired();)
+        co_await aio::sleep_for(5ms);  // sleep: polls, until a deadline
+      co_return true;
+    };
+    const Database::Body<bool> hold = [&](pg::Transaction&) { return leaks(1); };
+    asked_at = __LINE__ + 1;
+    EXPECT_TRUE(co_await database.transact(soon(), Intent::write, {.name = "rename model"}, hold));
+    EXPECT_TRUE(co_await database.query(soon(), Intent::read, sleep_shortly, {}));
+    EXPECT_EQ(database.status().pool.leaked_total, 2u);
+  });
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("acquired_for=\"rename model\""));
+  EXPECT_THAT(log, HasSubstr(fmt::format("store_pgtest.cpp:{}", asked_at)));
+  EXPECT_THAT(log, HasSubstr("acquired_for=\"sleep shortly\""));
+  EXPECT_THAT(log, HasSubstr(fmt::format("store_pgtest.cpp:{}", asked_at + 1)));
+}
+
 // How the prepared statements of a session vanish: so that Pgpool-II knows, and behind its back.
 class StatementsGone : public StoreTest,
                        public testing::WithParamInterface<std::tuple<pg::Route, const char*>> {
@@ -357,73 +289,6 @@ TEST_P(StatementsGone, InsideATransactionAllOfItRunsAgain) {
     EXPECT_EQ(runs, 3);
     EXPECT_EQ(database.status().retries_total, 1u);
     EXPECT_EQ(co_await count(database), 2);
-  });
-}
-
-// The COMMIT is done, its answer never arrives: the marker row tells, and the closure does not run twice.
-TEST_F(StoreTest, ACommitWhoseAnswerWasLostIsResolvedAsCommitted) {
-  const Migration only[] = {first};
-  ASSERT_TRUE(migrate_with(only));
-  support::FaultProxy proxy(servers_->pooled().host, servers_->pooled().port);
-  auto through_proxy = options();
-  through_proxy.pool.connect.host = "127.0.0.1";
-  through_proxy.pool.connect.port = proxy.port();
-  through_proxy.pool.connect.tls = pg::TlsMode::disable;
-  with_database(through_proxy, [&proxy](Database& database) -> Task<> {
-    EXPECT_TRUE(co_await insert(database, 1));
-    proxy.drop_server_bytes_containing("COMMIT");
-    const auto done = co_await insert(database, 2);
-    EXPECT_TRUE(done) << done.error().to_string();
-    EXPECT_EQ(proxy.counts().drops, 1u);
-    EXPECT_EQ(database.status().commit_unknown_total, 1u);
-    EXPECT_EQ(database.status().commit_resolved_total, 1u);
-    EXPECT_EQ(co_await count(database), 2);
-  });
-}
-
-TEST_F(StoreTest, ConcurrentPointReadsBecomeOneQueryEachWithItsOwnAnswer) {
-  const Migration only[] = {first};
-  ASSERT_TRUE(migrate_with(only));
-  with_database(options(), [this](Database& database) -> Task<> {
-    for (std::int64_t id = 0; id < 10; ++id) EXPECT_TRUE(co_await insert(database, id));
-    aio::Gate gate(context_.get_executor());
-    PointReader<std::int64_t, std::string> reader(
-        database, gate, things_by_id, {.batch_max = 50, .in_flight_max = 1},
-        [](pg::Row row) { return std::pair(row.get<std::int64_t>(0), row.get<std::string>(1)); });
-    int found = 0;
-    int missing = 0;
-    aio::OneShot<bool> all(context_.get_executor());
-    for (std::int64_t id = 0; id < 40; ++id) {
-      asio::co_spawn(context_, reader.read(id % 20, soon()),
-                     [&](std::exception_ptr, Result<std::optional<std::string>> row) {
-                       EXPECT_TRUE(row) << row.error().to_string();
-                       (*row ? found : missing)++;
-                       if (found + missing == 40) all.set(true);
-                     });
-    }
-    EXPECT_EQ(co_await all.wait(soon()), true);
-    EXPECT_EQ(found, 20);
-    EXPECT_EQ(missing, 20);
-    EXPECT_LE(reader.status().queries_total, 2u);
-    EXPECT_TRUE(co_await gate.close(soon()));
-  });
-}
-
-TEST_F(StoreTest, AReaderPastItsDeadlineLeavesTheOthersAlone) {
-  const Migration only[] = {first};
-  ASSERT_TRUE(migrate_with(only));
-  with_database(options(), [this](Database& database) -> Task<> {
-    EXPECT_TRUE(co_await insert(database, 1));
-    aio::Gate gate(context_.get_executor());
-    PointReader<std::int64_t, std::string> reader(database, gate, things_by_id, {}, [](pg::Row row) {
-      return std::pair(row.get<std::int64_t>(0), row.get<std::string>(1));
-    });
-    const auto late = co_await reader.read(1, Deadline::after(0s));
-    EXPECT_FALSE(late);
-    EXPECT_EQ(late.error().code, Code::deadline_exceeded);
-    const auto good = co_await reader.read(1, soon());
-    EXPECT_TRUE(good && *good);
-    EXPECT_TRUE(co_await gate.close(soon()));
   });
 }
 

@@ -450,9 +450,17 @@ void FaultProxy::close_after(Direction direction, std::uint64_t bytes, unsigned 
 }
 
 void FaultProxy::drop_server_bytes_containing(std::string needle, unsigned times) {
+  drop_bytes_containing(Direction::to_client, std::move(needle), times);
+}
+
+void FaultProxy::drop_client_bytes_containing(std::string needle, unsigned times) {
+  drop_bytes_containing(Direction::to_server, std::move(needle), times);
+}
+
+void FaultProxy::drop_bytes_containing(Direction direction, std::string needle, unsigned times) {
   CITADEL_CHECK(!needle.empty(), "an empty needle is in everything");
   loop_->command([&] {
-    auto& rule = loop_->rules[index_of(Direction::to_client)];
+    auto& rule = loop_->rules[index_of(direction)];
     rule.needle = std::move(needle);
     rule.ending = Ending::none;
     rule.times = times;

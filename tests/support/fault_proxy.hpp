@@ -38,7 +38,7 @@ class FaultProxy {
     std::uint64_t holds = 0;            // connections' directions in which a black hole held bytes back
     std::uint64_t resets = 0;           // connections ended by RST on command
     std::uint64_t closes = 0;           // connections ended by FIN on command
-    std::uint64_t drops = 0;            // matches of drop_server_bytes_containing
+    std::uint64_t drops = 0;            // matches of drop_…_bytes_containing
     std::uint64_t bytes_to_server = 0;  // forwarded
     std::uint64_t bytes_to_client = 0;
     std::uint64_t live = 0;  // connections open now
@@ -69,6 +69,8 @@ class FaultProxy {
   void close_after(Direction direction, std::uint64_t bytes, unsigned times = 1);
   // From the first byte of `needle` on, nothing more comes from the server, and the connection is reset.
   void drop_server_bytes_containing(std::string needle, unsigned times = 1);
+  // The same for what the client sends: the server never sees it.
+  void drop_client_bytes_containing(std::string needle, unsigned times = 1);
   // Ends all live connections with RST, now.
   void reset_all();
   // New connections get ECONNREFUSED (true), or are accepted again (false).
@@ -76,6 +78,7 @@ class FaultProxy {
 
  private:
   struct Loop;
+  void drop_bytes_containing(Direction direction, std::string needle, unsigned times);
   std::unique_ptr<Loop> loop_;
 };
 

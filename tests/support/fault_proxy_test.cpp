@@ -242,6 +242,18 @@ TEST_F(FaultProxyTest, NeedleAndAllAfterItNeverArrive) {
   EXPECT_EQ(after.receive(6), "COMMIT");
 }
 
+TEST_F(FaultProxyTest, NeedleOfTheClientNeverReachesTheServer) {
+  Client client(proxy_.port());
+  proxy_.drop_client_bytes_containing("COMMIT");
+  client.send("BEGIN ok; ");
+  EXPECT_EQ(client.receive(10), "BEGIN ok; ");
+  client.send("COMMIT");
+  EXPECT_EQ(client.receive(100), "");
+  EXPECT_EQ(client.ended(), "reset");
+  EXPECT_EQ(proxy_.counts().drops, 1u);
+  EXPECT_EQ(proxy_.counts().bytes_to_server, 10u);
+}
+
 TEST_F(FaultProxyTest, NeedleSplitOverReadsIsFound) {
   Client client(proxy_.port());
   proxy_.drop_server_bytes_containing("COMMIT");
