@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <deque>
 #include <latch>
 
 #include "aio/gate.hpp"
@@ -100,14 +103,6 @@ TEST(OneShot, AValueSetBeforeTheWaitIsNotLost) {
   EXPECT_EQ(run(context, shot.wait(Deadline::after(0s))), 1);
 }
 
-TEST(OneShot, MayBeSetFromAnotherThread) {
-  asio::io_context context;
-  auto shot = std::make_shared<OneShot<int>>(context.get_executor());
-  std::thread other([shot] { OneShot<int>::set_from(shot, 3); });
-  EXPECT_EQ(run(context, shot->wait(Deadline::after(10s))), 3);
-  other.join();
-}
-
 Task<Result<int>> answer_after(Monotonic::duration duration) {
   co_await sleep_for(duration);  // sleep: stands for work that takes its time
   co_return 42;
@@ -178,6 +173,77 @@ TEST(Runtime, RunOnMovesToTheOtherThreadAndBack) {
     EXPECT_NE(first, caller);
     EXPECT_EQ(std::this_thread::get_id(), caller);
   }(runtime, own));
+}
+
+// The cancel is on its way to the other thread while the task ends there and the caller goes away.
+TEST(Runtime, RunOnIsNotTouchedByACancelThatArrivesLate) {
+  std::latch running(1), cancelled(1), ended(1), arrived(1);
+  asio::cancellation_signal cancel;
+  Runtime runtime(2);
+  const auto work = [](std::latch& at_work, std::latch& until) -> Task<int> {
+    // A task that never waits for anything reports its end by one more turn, behind what blocks below.
+    co_await asio::post(asio::use_awaitable);
+    at_work.count_down();
+    until.wait();
+    co_return 7;
+  };
+  const auto call = [](Executor other, Task<int> task) -> Task<> {
+    EXPECT_EQ(co_await run_on(other, std::move(task)), 7);
+  };
+  asio::co_spawn(
+      runtime.executor(1), call(runtime.executor(0), work(running, cancelled)),
+      asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr) { ended.count_down(); }));
+  asio::post(runtime.executor(1), [&] {
+    running.wait();
+    asio::post(runtime.executor(0), [&] { ended.wait(); });  // so that the cancel arrives after the end
+    cancel.emit(asio::cancellation_type::terminal);
+    cancelled.count_down();
+  });
+  ended.wait();
+  asio::post(runtime.executor(0), [&] { arrived.count_down(); });
+  arrived.wait();
+}
+
+// Ends by itself or by the cancel, whichever is first.
+TEST(Runtime, RunOnMayBeCancelledInTheMomentInWhichItEnds) {
+  struct Caller {
+    asio::cancellation_signal cancel;
+    std::latch ended{1};
+  };
+  std::deque<Caller> callers;
+  Runtime runtime(2);
+  for (int i = 0; i < 2'000; ++i) {
+    Caller& caller = callers.emplace_back();
+    const auto call = [](Executor other, Monotonic::duration duration) -> Task<> {
+      co_await run_on(other, sleep_for(duration));  // sleep: stands for work that may be cancelled
+    };
+    asio::post(runtime.executor(1), [&, i] {
+      asio::co_spawn(runtime.executor(1), call(runtime.executor(0), std::chrono::microseconds(i % 50)),
+                     asio::bind_cancellation_slot(caller.cancel.slot(),
+                                                  [&](std::exception_ptr) { caller.ended.count_down(); }));
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(i % 7 * 10));  // sleep: sweeps the two moments
+    asio::post(runtime.executor(1), [&] { caller.cancel.emit(asio::cancellation_type::terminal); });
+    caller.ended.wait();
+  }
+}
+
+TEST(Runtime, RunOnPassesACancelOn) {
+  std::latch ended(1);
+  asio::cancellation_signal cancel;
+  Runtime runtime(2);
+  const auto call = [](Executor other) -> Task<> {
+    co_await run_on(other, sleep_for(1h));
+  };  // sleep: endless
+  asio::post(runtime.executor(1), [&] {
+    asio::co_spawn(runtime.executor(1), call(runtime.executor(0)),
+                   asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr exception) {
+                     EXPECT_TRUE(exception);
+                     ended.count_down();
+                   }));
+  });
+  asio::post(runtime.executor(1), [&] { cancel.emit(asio::cancellation_type::terminal); });
+  ended.wait();
 }
 
 }  // namespace

@@ -1,6 +1,12 @@
 // Waiting, always with a Deadline: sleep, a one-shot value, and a bound around any other operation.
 #pragma once
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
@@ -9,6 +15,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -19,14 +26,25 @@
 
 namespace citadel::aio {
 
+namespace detail {
+// What co_spawn calls when a task has ended.
+template <class T>
+struct Completion {
+  using type = void(std::exception_ptr, T);
+};
+template <>
+struct Completion<void> {
+  using type = void(std::exception_ptr);
+};
+}  // namespace detail
+
 // Sleeps; ends early, by an exception, only when the coroutine is cancelled.
 Task<> sleep_until(MonotonicTime when);
 inline Task<> sleep_for(Monotonic::duration duration) {
   return sleep_until(Monotonic::now() + duration);
 }
 
-// A value that is set once and awaited by one coroutine. Both sides are on the same executor (one thread);
-// set_from is the exception.
+// A value that is set once and awaited by one coroutine. Both sides are on the same executor (one thread).
 template <class T>
 class OneShot {
  public:
@@ -49,13 +67,6 @@ class OneShot {
       co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
     }
     co_return std::exchange(value_, std::nullopt);
-  }
-
-  // Sets the value from any thread; the object lives until then.
-  static void set_from(std::shared_ptr<OneShot> self, T value) {
-    const auto executor = self->timer_.get_executor();
-    asio::post(executor,
-               [self = std::move(self), value = std::move(value)]() mutable { self->set(std::move(value)); });
   }
 
  private:
@@ -87,12 +98,33 @@ Task<Result<T>> with_deadline(Task<Result<T>> task, Deadline deadline, std::stri
   co_return fail(Code::deadline_exceeded, std::string(what) + " did not end by the deadline");
 }
 
-// Runs `task` on another executor and comes back with its result to the caller's own. The other thread lets
-// go of the caller's executor a moment later, so the caller's io_context outlives that thread (declare it
-// before the Runtime).
+// Runs `task` on another executor, which has one thread, and comes back with its result to the caller's own.
+// Where the caller is cancelled, `task` is cancelled on its own thread a moment later; its result still comes
+// back. The other thread lets go of the caller's executor a moment later, so the caller's io_context outlives
+// that thread (declare it before the Runtime).
 template <class T>
 Task<T> run_on(Executor executor, Task<T> task) {
-  co_return co_await asio::co_spawn(std::move(executor), std::move(task), asio::use_awaitable);
+  // A cancel is passed on by a message, which may arrive after the caller has resumed and is gone. So the
+  // signal that it sets off belongs to the message and to the task: co_spawn alone would keep it in the
+  // caller's slot.
+  const auto start = [executor](auto handler, Task<T> spawned) {
+    auto signal = std::make_shared<asio::cancellation_signal>();
+    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+      slot.assign([signal, executor](asio::cancellation_type type) {
+        asio::post(executor, [signal, type] { signal->emit(type); });
+      });
+    }
+    const auto slot = signal->slot();
+    const auto home = asio::get_associated_executor(handler, executor);
+    auto resume = [signal = std::move(signal), handler = std::move(handler)](auto&&... outcome) mutable {
+      std::move(handler)(std::forward<decltype(outcome)>(outcome)...);
+    };
+    asio::co_spawn(executor, std::move(spawned),
+                   asio::bind_cancellation_slot(slot, asio::bind_executor(home, std::move(resume))));
+  };
+  using Signature = detail::Completion<T>::type;
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, Signature>(
+      start, asio::use_awaitable, std::move(task));
 }
 
 }  // namespace citadel::aio

@@ -80,13 +80,15 @@ struct Drain::Impl {
   std::shared_ptr<asio::steady_timer> wake;
   Status status;
   std::size_t rows_now;  // the batch's size; halved while a record that is refused is looked for
-  // Why the loop should not wait, and whether it does wait for records. `arrived`: the journal has more.
-  // `kicked`: somebody wants it written without the interval's delay.
+  // Why the loop should not wait. `arrived`: the journal has more. `kicked`: somebody wants it written
+  // without the interval's delay.
   bool arrived = false;
   bool kicked = false;
-  bool idle = false;
   bool closing = false;
   Uuid producer;
+  // Of the epoch that this process writes: the highest sequence for which it ever sent a COMMIT.
+  std::uint64_t own_epoch;
+  std::uint64_t sent = 0;
 
   Impl(store::Database& d, journal::Journal& j, Options o, const Clock& c, std::uint64_t seed)
       : database(d),
@@ -97,8 +99,10 @@ struct Drain::Impl {
         gate(d.executor()),
         wake(std::make_shared<asio::steady_timer>(d.executor())),
         rows_now(o.batch_rows),
-        producer(j.status().producer) {
+        producer(j.status().producer),
+        own_epoch(j.status().epoch) {
     status.drained = j.status().cursor;
+    if (status.drained.epoch == own_epoch) sent = status.drained.sequence;
   }
 
   // Runs blocking file I/O off the data plane.
@@ -114,6 +118,13 @@ struct Drain::Impl {
   Task<> loop();
   Task<> pause_until_work();
   Task<Result<bool>> drain_one();
+  // The same, with an exception as an error: a batch that fails in a way nobody foresaw is tried again, too.
+  Task<Result<bool>> drain_guarded();
+  // Locks the producer's watermark until the transaction ends, and gives it. conflict where it is further
+  // than this process has brought it.
+  Task<Result<std::uint64_t>> lock(pg::Transaction& transaction, std::uint64_t epoch, Deadline deadline);
+  // The transaction's last statement.
+  Task<Result<void>> move(pg::Transaction& transaction, journal::Position to, Deadline deadline);
   Task<Result<SinkOutcome>> write_all(pg::Transaction& transaction, std::span<const journal::Frame> frames,
                                       Deadline deadline);
   Task<Result<void>> write_batch(const Batch& batch, Deadline deadline);
@@ -142,7 +153,7 @@ void Drain::start() {
           if (!alive) return;
           impl->arrived = true;
           // Only the wait for records ends: the interval in which they gather, and the backoff, go on.
-          if (impl->idle) alive->cancel();
+          if (impl->status.idle) alive->cancel();
         });
       });
   impl_->gate.spawn("drain", impl_->loop());
@@ -184,7 +195,7 @@ Task<> Drain::Impl::loop() {
   resilience::Backoff backoff({.initial = options.backoff_initial, .ceiling = options.backoff_ceiling},
                               random);
   for (;;) {
-    auto more = co_await drain_one();
+    auto more = co_await drain_guarded();
     if (more && *more) {
       backoff.reset();
       continue;
@@ -210,16 +221,27 @@ Task<> Drain::Impl::loop() {
 
 Task<> Drain::Impl::pause_until_work() {
   if (!arrived && !kicked && !closing) {
-    idle = true;
+    status.idle = true;
     wake->expires_at(MonotonicTime::max());
     co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
-    idle = false;
+    status.idle = false;
   }
   if (!kicked && !closing) {
     wake->expires_after(options.interval);
     co_await wake->async_wait(asio::as_tuple(asio::use_awaitable));
   }
   arrived = kicked = false;
+}
+
+Task<Result<bool>> Drain::Impl::drain_guarded() {
+  try {
+    co_return co_await drain_one();
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == asio::error::operation_aborted) throw;
+    co_return fail(Code::internal, error.what());
+  } catch (const std::exception& error) {
+    co_return fail(Code::internal, error.what());
+  }
 }
 
 // One batch. True: there may be more. False: all is drained.
@@ -279,12 +301,34 @@ Task<Result<void>> Drain::Impl::write_batch(const Batch& batch, Deadline deadlin
   co_return Result<void>();
 }
 
+Task<Result<std::uint64_t>> Drain::Impl::lock(pg::Transaction& transaction, std::uint64_t epoch,
+                                              Deadline deadline) {
+  const pg::Params key(producer, static_cast<std::int64_t>(epoch));
+  CITADEL_CO_ASSIGN(const auto rows, co_await transaction.execute(lock_watermark, key, deadline));
+  const auto seen = static_cast<std::uint64_t>(rows[0].get<std::int64_t>(0));
+  // Taken for replays, the frames up to there would be dropped without having been written by anybody.
+  if (epoch == own_epoch && seen > sent) {
+    co_return fail(Code::conflict,
+                   fmt::format("another process has written records of this journal's epoch {} up to {}, and "
+                               "this one only up to {}: the journal's folder, or the machine, was copied or "
+                               "rolled back while it ran. Stop the other one; put a copy of this journal's "
+                               "folder aside before a restart, which takes its records up to {} for written",
+                               epoch, seen, sent, seen));
+  }
+  co_return seen;
+}
+
+Task<Result<void>> Drain::Impl::move(pg::Transaction& transaction, journal::Position to, Deadline deadline) {
+  const pg::Params params(producer, static_cast<std::int64_t>(to.epoch),
+                          static_cast<std::int64_t>(to.sequence));
+  CITADEL_CO_TRY(co_await transaction.execute(move_watermark, params, deadline));
+  if (to.epoch == own_epoch) sent = std::max(sent, to.sequence);  // COMMIT comes next, whatever its answer
+  co_return Result<void>();
+}
+
 Task<Result<SinkOutcome>> Drain::Impl::write_all(pg::Transaction& transaction,
                                                  std::span<const journal::Frame> frames, Deadline deadline) {
-  const auto epoch = static_cast<std::int64_t>(frames.front().position.epoch);
-  CITADEL_CO_ASSIGN(const auto rows,
-                    co_await transaction.execute(lock_watermark, pg::Params(producer, epoch), deadline));
-  const auto seen = static_cast<std::uint64_t>(rows[0].get<std::int64_t>(0));
+  CITADEL_CO_ASSIGN(const auto seen, co_await lock(transaction, frames.front().position.epoch, deadline));
   SinkOutcome total;
   while (!frames.empty() && frames.front().position.sequence <= seen) {
     ++status.replayed_total;
@@ -303,8 +347,7 @@ Task<Result<SinkOutcome>> Drain::Impl::write_all(pg::Transaction& transaction,
     total.undecodable += outcome.undecodable;
   }
   crash_point(CrashPoint::drain_before_watermark);
-  const auto last = static_cast<std::int64_t>(frames.back().position.sequence);
-  CITADEL_CO_TRY(co_await transaction.execute(move_watermark, pg::Params(producer, epoch, last), deadline));
+  CITADEL_CO_TRY(co_await move(transaction, frames.back().position, deadline));
   crash_point(CrashPoint::drain_before_commit);
   co_return total;
 }
@@ -326,12 +369,11 @@ Task<Result<void>> Drain::Impl::write_dead_letter(const journal::Frame& frame, c
       deadline, store::Intent::write,
       {.name = "drain dead letter", .commit_check = store::CommitCheck::by_caller},
       [&](pg::Transaction& transaction) -> Task<Result<bool>> {
-        CITADEL_CO_TRY(co_await transaction.execute(lock_watermark, pg::Params(producer, epoch), deadline));
+        CITADEL_CO_TRY(co_await lock(transaction, frame.position.epoch, deadline));
         const pg::Params letter(producer, epoch, sequence, frame.id, static_cast<std::int16_t>(frame.kind),
                                 as_bytes(frame.payload), reason.to_string());
         CITADEL_CO_TRY(co_await transaction.execute(set_aside, letter, deadline));
-        CITADEL_CO_TRY(
-            co_await transaction.execute(move_watermark, pg::Params(producer, epoch, sequence), deadline));
+        CITADEL_CO_TRY(co_await move(transaction, frame.position, deadline));
         co_return true;
       });
   if (!done) co_return std::unexpected(std::move(done).error());

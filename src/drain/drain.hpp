@@ -5,9 +5,13 @@
 // unlinked. A COMMIT whose answer was lost needs no special case: the next attempt reads the watermark, which
 // is the authority.
 //
-// A transient failure (database away, deadlock, disk full there) is retried for ever with backoff; meanwhile
-// the journal fills. A record that PostgreSQL refuses for its content (SQLSTATE class 22 or 23) is found by
-// halving the batch and set aside in citadel.dead_letter, so that it blocks nobody and is not lost.
+// A transient failure (database away, deadlock, disk full there) is retried for ever with backoff, and so is
+// an exception of a sink's; meanwhile the journal fills. A record that PostgreSQL refuses for its content
+// (SQLSTATE class 22 or 23) is found by halving the batch and set aside in citadel.dead_letter, so that it
+// blocks nobody and is not lost.
+//
+// A watermark that is further than this process has brought it, in the epoch that it writes, means that a
+// second journal goes on with the same epoch. Nothing is written then: `conflict`, until somebody has looked.
 //
 // All calls on the database's executor, save kick(); file I/O runs on a thread of its own.
 #pragma once
@@ -44,6 +48,7 @@ struct Status {
   std::uint64_t stored_total = 0, repeated_total = 0, conflicting_total = 0, undecodable_total = 0,
                 dead_letter_total = 0, replayed_total = 0;
   journal::Position drained;
+  bool idle = false;  // all is drained; waits for the journal
   std::optional<WallTime> last_success;
   std::optional<Error> last_error;  // of the attempt under way; empty after a success
   double batch_seconds_total = 0;

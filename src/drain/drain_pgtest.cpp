@@ -24,6 +24,7 @@ Deadline soon() {
 
 // What a sink was given; outlives it.
 struct Given {
+  int throws = 0;  // so many calls of prepare() do
   std::vector<Kind> prepared;
   std::string synchronous_commit;  // in the latest transaction
   std::vector<std::vector<Kind>> written;  // a batch each
@@ -38,6 +39,7 @@ class NotingSink final : public Sink {
   NotingSink(Kind kind, Given& given) : kind_(kind), given_(given) {}
   Kind kind() const override { return kind_; }
   Task<Result<void>> prepare(store::Database&, std::span<const journal::Frame> frames, Deadline) override {
+    if (given_.throws > 0 && given_.throws-- > 0) throw std::runtime_error("nobody foresaw this");
     for (const auto& frame : frames) given_.prepared.push_back(frame.kind);
     co_return Result<void>();
   }
@@ -144,6 +146,8 @@ class DrainTest : public testing::Test {
 
 TEST_F(DrainTest, RecordsGatherForTheIntervalUntilSomebodyKicks) {
   start({Kind::usage_request}, {.interval = 1h});
+  // What the journal has when the drain looks for the first time is written at once.
+  ASSERT_TRUE(becomes([](const Status& status) { return status.idle; }));
   for (int i = 0; i < 3; ++i) append({Kind::usage_request});
   EXPECT_EQ(drain_->status().batches_total, 0u);
   drain_->kick();
@@ -199,6 +203,36 @@ TEST_F(DrainTest, ARecordOfAKindThatNobodyKnowsStaysInTheJournal) {
   EXPECT_EQ(closed.error().code, Code::deadline_exceeded);
   EXPECT_EQ(journal_->status().undrained_records, 2u);
   EXPECT_TRUE(given_[Kind::usage_request].written.empty());
+}
+
+TEST_F(DrainTest, AnExceptionIsAFailureLikeAnother) {
+  given_[Kind::usage_request].throws = 2;
+  append({Kind::usage_request});
+  start({Kind::usage_request}, {.interval = 1ms, .backoff_initial = 1ms, .backoff_ceiling = 1ms});
+  ASSERT_TRUE(drained_in_time());
+  EXPECT_EQ(drain_->status().failures_total, 2u);
+  EXPECT_EQ(drain_->status().stored_total, 1u);
+  EXPECT_TRUE(run(drain_->close(soon())));
+}
+
+TEST_F(DrainTest, AWatermarkThatAnotherProcessMovedIsNotTakenForOurs) {
+  append({Kind::usage_request});
+  start({Kind::usage_request}, {.interval = 1ms, .backoff_initial = 1ms, .backoff_ceiling = 1ms});
+  ASSERT_TRUE(drained_in_time());
+  // A copy of the machine has gone on with the same epoch.
+  const auto moved = run(database_->transact<bool>(
+      soon(), store::Intent::write, {.name = "test"}, [](pg::Transaction& transaction) -> Task<Result<bool>> {
+        CITADEL_CO_TRY(co_await transaction.execute_simple(
+            "update citadel.watermark set sequence = sequence + 1", soon()));
+        co_return true;
+      }));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  append({Kind::usage_request});
+  ASSERT_TRUE(becomes([](const Status& status) { return status.last_error.has_value(); }));
+  EXPECT_EQ(drain_->status().last_error->code, Code::conflict);
+  EXPECT_FALSE(run(drain_->close(Deadline::after(10ms))));
+  EXPECT_EQ(journal_->status().undrained_records, 1u);
+  EXPECT_EQ(drain_->status().replayed_total, 0u);
 }
 
 TEST_F(DrainTest, CloseSaysWhatIsLeftWhereTheDatabaseIsAway) {

@@ -28,20 +28,24 @@ Result<std::string> gunzip(std::string_view compressed, std::size_t size_bytes_m
   stream.next_in = bytes(compressed.data());
   stream.avail_in = static_cast<uInt>(compressed.size());
   std::string out;
-  for (;;) {
-    const std::size_t before = out.size();
+  const auto step = std::make_unique_for_overwrite<char[]>(step_bytes);
+  for (std::size_t members = 1;;) {
     // One byte beyond the limit shows that there is more.
-    out.resize(std::min(before + step_bytes, size_bytes_max + 1));
-    stream.next_out = bytes(out.data() + before);
-    stream.avail_out = static_cast<uInt>(out.size() - before);
+    const auto room = std::min(step_bytes, size_bytes_max + 1 - out.size());
+    stream.next_out = bytes(step.get());
+    stream.avail_out = static_cast<uInt>(room);
     const int status = inflate(&stream, Z_NO_FLUSH);
-    out.resize(out.size() - stream.avail_out);
+    out.append(step.get(), room - stream.avail_out);
     if (out.size() > size_bytes_max) {
       return fail(Code::overloaded,
                   fmt::format("the body is larger than {} bytes after gunzip", size_bytes_max));
     }
     if (status == Z_STREAM_END) {
       if (stream.avail_in == 0) return out;
+      if (++members > gzip_members_max) {
+        return fail(Code::invalid_argument,
+                    fmt::format("the gzip body has more than {} members", gzip_members_max));
+      }
       inflateReset(&stream);
     } else if (status == Z_BUF_ERROR || (status == Z_OK && stream.avail_in == 0 && stream.avail_out != 0)) {
       return fail(Code::invalid_argument, "the gzip body is cut off");

@@ -2,12 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <boost/json/serialize.hpp>
-#include <boost/json/string_view.hpp>
-
 #include "base/log.hpp"
-#include "http/text.hpp"
+#include "base/quote.hpp"
 
 namespace citadel::http {
 namespace {
@@ -61,14 +57,11 @@ bool is_ours(Code code) {
   return code == Code::internal || code == Code::io_error || code == Code::corrupt;
 }
 
-// Boost.JSON writes bytes as they are, and a document that is not UTF-8 cannot be read; an echo of a client's
-// own bytes must not break its error message.
+// Whatever bytes a client has sent, an echo of them is a JSON string.
 std::string quoted(std::string_view text) {
-  std::string safe(text);
-  if (!is_utf8(safe)) {
-    std::ranges::replace_if(safe, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
-  }
-  return boost::json::serialize(boost::json::string_view(safe.data(), safe.size()));
+  std::string out;
+  append_quoted(out, text);
+  return out;
 }
 
 void append_member(std::string& out, std::string_view name, std::string_view value) {

@@ -104,6 +104,16 @@ TEST(Gunzip, RefusesWhatIsCutOffOrNotGzip) {
   EXPECT_FALSE(gunzip(flipped, 100));
 }
 
+TEST(Gunzip, MembersHaveALimit) {
+  std::string body;
+  for (std::size_t i = 0; i < gzip_members_max; ++i) body += gzip("");
+  EXPECT_EQ(gunzip(body, 100).value(), "");
+  body += gzip("");
+  const auto result = gunzip(body, 100);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, Code::invalid_argument);
+}
+
 TEST(Gunzip, ABombStopsAtTheLimit) {
   const auto bomb = gzip(std::string(50'000'000, '\0'));
   EXPECT_LT(bomb.size(), 100'000u);
@@ -137,7 +147,7 @@ TEST(Problem, MembersHeadersAndEscapes) {
   problem.members = {{"field", "model"}, {"line", std::int64_t{3}}};
   EXPECT_EQ(to_response(problem, "").body,
             "{\"type\":\"/problems/bad\",\"title\":\"Bad\",\"status\":400,"
-            "\"detail\":\"a \\\"quote\\\"\\n and ?\",\"field\":\"model\",\"line\":3}\n");
+            "\"detail\":\"a \\\"quote\\\"\\n and \xEF\xBF\xBD\",\"field\":\"model\",\"line\":3}\n");
   const auto header = [](const Response& response) {
     return response.headers.empty() ? "" : response.headers[0].name + ": " + response.headers[0].value;
   };

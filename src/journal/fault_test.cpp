@@ -54,7 +54,7 @@ TEST_F(JournalFaults, AFailedFdatasyncIsFinalForItsSegmentOnly) {
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, Code::io_error);
   EXPECT_EQ(injected(), 1);
-  EXPECT_EQ(append_one(*journal, 6).value(), (Position{1, 4})) << "sequences go on without a gap";
+  EXPECT_EQ(append_one(*journal, 6).value(), place(1, 4)) << "sequences go on without a gap";
   EXPECT_THAT(ids(*journal), testing::ElementsAre(id_of(1), id_of(2), id_of(3), id_of(6)));
   EXPECT_EQ(journal->status().sync_errors_total, 1u);
   EXPECT_FALSE(journal->status().failed);
@@ -76,7 +76,7 @@ TEST_F(JournalFaults, AFailedFirstGroupOfASegmentLeavesNothing) {
   EXPECT_FALSE(append_one(*journal, 1));
   inject(Call::fdatasync, EIO);
   EXPECT_FALSE(append_one(*journal, 2));
-  EXPECT_EQ(append_one(*journal, 3).value(), (Position{1, 1}));
+  EXPECT_EQ(append_one(*journal, 3).value(), place(1, 1));
   auto again = open_small(crash_image());
   EXPECT_THAT(ids(*again), testing::ElementsAre(id_of(3)));
   EXPECT_TRUE(again->damage().empty());
@@ -109,11 +109,11 @@ TEST_F(JournalFaults, WithoutANewSegmentItFailsClosed) {
   EXPECT_TRUE(journal->status().failed);
   EXPECT_THAT(journal->status().failure, testing::HasSubstr("fdatasync"));
   EXPECT_EQ(read_all(*journal).size(), 3u) << "reads live on";
-  EXPECT_TRUE(journal->advance({1, 2}));
+  EXPECT_TRUE(journal->advance(place(1, 2)));
   journal.reset();
   journal = open_small(folder_.path());
   EXPECT_TRUE(journal->damage().empty());
-  EXPECT_EQ(append_one(*journal, 6).value(), (Position{2, 1}));
+  EXPECT_EQ(append_one(*journal, 6).value(), place(2, 1));
 }
 
 TEST_F(JournalFaults, AFailedWriteIsTreatedAsAFailedSync) {
@@ -140,7 +140,7 @@ TEST_F(JournalFaults, AFullDiskHealsByItself) {
   while (!(result = append_one(*journal, appended + 1)) && Monotonic::now() < give_up) {
     EXPECT_EQ(result.error().code, Code::storage_full);
   }
-  EXPECT_EQ(result.value(), (Position{1, appended + 1}));
+  EXPECT_EQ(result.value(), place(1, appended + 1));
   EXPECT_EQ(injected(), 2);
   EXPECT_FALSE(journal->status().full);
   EXPECT_GE(journal->status().refused_full_total, 2u);
@@ -155,9 +155,8 @@ TEST_F(JournalFaults, AFullDiskAtOpenStillLetsTheDrainRead) {
   auto journal = open_small(folder_.path());
   EXPECT_EQ(injected(), 1);
   EXPECT_EQ(read_all(*journal).size(), 10u);
-  ASSERT_TRUE(journal->advance({1, 10}));
-  EXPECT_EQ(append_one(*journal, 11).value(), (Position{2, 1}))
-      << "unlinked segments are a reason to try at once";
+  ASSERT_TRUE(journal->advance(place(1, 10)));
+  EXPECT_EQ(append_one(*journal, 11).value(), place(2, 1)) << "unlinked segments are a reason to try at once";
 }
 
 TEST_F(JournalFaults, WithoutFallocateZerosTakeTheRoom) {
@@ -171,18 +170,18 @@ TEST_F(JournalFaults, WithoutFallocateZerosTakeTheRoom) {
 TEST_F(JournalFaults, ASegmentThatCannotBeBegunAtOpenIsAnError) {
   for (const Call call : {Call::fsync, Call::fdatasync, Call::pwrite}) {
     inject(call, EIO, 0, 1'000);
-    const auto journal = Journal::open(small_options(folder_.path()), system_clock());
+    const auto journal = Journal::open(small_options(folder_.path()), system_clock(), test_seed);
     ASSERT_FALSE(journal);
     EXPECT_EQ(journal.error().code, Code::io_error);
     inject_none();
   }
-  EXPECT_TRUE(Journal::open(small_options(folder_.path()), system_clock()));
+  EXPECT_TRUE(Journal::open(small_options(folder_.path()), system_clock(), test_seed));
 }
 
 TEST_F(JournalFaults, ABlockThatCannotBeReadCostsItsFramesOnly) {
   Options options = small_options(folder_.path());
   options.segment_bytes = 64 << 10;
-  auto journal = Journal::open(options, system_clock()).value();
+  auto journal = Journal::open(options, system_clock(), test_seed).value();
   append_many(*journal, 1, 300);
   inject_bad_block(4'096, 8'192);
   const auto frames = read_all(*journal);
@@ -195,7 +194,7 @@ TEST_F(JournalFaults, ABlockThatCannotBeReadCostsItsFramesOnly) {
   const auto copy = crash_image();
   journal = nullptr;
   options.folder = copy;
-  journal = Journal::open(options, system_clock()).value();
+  journal = Journal::open(options, system_clock(), test_seed).value();
   EXPECT_EQ(read_all(*journal).size(), frames.size());
   EXPECT_EQ(journal->damage().size(), 1u);
 }
@@ -214,17 +213,17 @@ TEST_F(JournalFaults, ACursorThatCannotBeWrittenDoesNotMove) {
   append_many(*journal, 1, 10);
   std::uint64_t at = 1;
   for (const Call call : {Call::fdatasync, Call::pwrite}) {
-    ASSERT_TRUE(journal->advance({1, at}));
+    ASSERT_TRUE(journal->advance(place(1, at)));
     inject(call, EIO);
-    EXPECT_EQ(journal->advance({1, at + 1}).error().code, Code::io_error);
-    EXPECT_EQ(journal->status().cursor, (Position{1, at}));
+    EXPECT_EQ(journal->advance(place(1, at + 1)).error().code, Code::io_error);
+    EXPECT_EQ(journal->status().cursor, place(1, at));
     // The file is replaced now; where that fails it is still the old one.
     inject(Call::fsync, EIO);
-    EXPECT_EQ(journal->advance({1, at + 1}).error().code, Code::io_error);
+    EXPECT_EQ(journal->advance(place(1, at + 1)).error().code, Code::io_error);
     inject_none();
     at += 2;
-    ASSERT_TRUE(journal->advance({1, at}));
-    EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, at}));
+    ASSERT_TRUE(journal->advance(place(1, at)));
+    EXPECT_EQ(open_small(crash_image())->status().cursor, place(1, at));
   }
 }
 
@@ -285,14 +284,14 @@ TEST_F(JournalFaults, AnOlderSegmentThatIsRemovedIsWrittenAnew) {
 TEST_F(JournalFaults, ARemovedCursorAndIdentityAreWrittenAnew) {
   auto journal = open_small(folder_.path());
   append_many(*journal, 1, 10);
-  ASSERT_TRUE(journal->advance({1, 4}));
+  ASSERT_TRUE(journal->advance(place(1, 4)));
   const std::string identity = slurp(folder_.path() / "identity");
   fs::remove(folder_.path() / "cursor");
   fs::remove(folder_.path() / "identity");
-  ASSERT_TRUE(journal->advance({1, 5}));
-  EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, 5}));
-  ASSERT_TRUE(journal->advance({1, 6}));
-  EXPECT_EQ(open_small(crash_image())->status().cursor, (Position{1, 6}));
+  ASSERT_TRUE(journal->advance(place(1, 5)));
+  EXPECT_EQ(open_small(crash_image())->status().cursor, place(1, 5));
+  ASSERT_TRUE(journal->advance(place(1, 6)));
+  EXPECT_EQ(open_small(crash_image())->status().cursor, place(1, 6));
   EXPECT_TRUE(eventually([&] { return slurp(folder_.path() / "identity") == identity; }));
 }
 
@@ -366,7 +365,7 @@ TEST_F(JournalFaults, AFileSystemThatIsReallyFullRefusesAndHeals) {
     CHILD_EXPECT(::mount("tmpfs", mount.c_str(), "tmpfs", 0, "size=256k") == 0);
     Options options = small_options(mount / "journal");
     options.segment_bytes = 32 << 10;
-    auto journal = Journal::open(options, system_clock()).value();
+    auto journal = Journal::open(options, system_clock(), test_seed).value();
     std::uint64_t appended = 0;
     Result<Position> result;
     while ((result = append_one(*journal, appended + 1))) ++appended;
@@ -376,9 +375,9 @@ TEST_F(JournalFaults, AFileSystemThatIsReallyFullRefusesAndHeals) {
     CHILD_EXPECT(appended > 1'000);
     // The same after a restart on the full disk.
     journal.reset();
-    journal = Journal::open(options, system_clock()).value();
+    journal = Journal::open(options, system_clock(), test_seed).value();
     CHILD_EXPECT(read_all(*journal).size() == appended);
-    CHILD_EXPECT(journal->advance({1, appended / 2}));
+    CHILD_EXPECT(journal->advance(place(1, appended / 2)));
     CHILD_EXPECT(append_one(*journal, 1));
     return true;
   }));
@@ -389,7 +388,7 @@ TEST_F(JournalFaults, ALimitOnFileSizesIsAFullDisk) {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{4'096, 4'096};
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    const auto journal = Journal::open(small_options(folder_.path()), system_clock());
+    const auto journal = Journal::open(small_options(folder_.path()), system_clock(), test_seed);
     // The cursor's file is of two blocks, so that the open itself is refused here; it says why.
     CHILD_EXPECT(!journal);
     return true;

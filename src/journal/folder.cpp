@@ -69,8 +69,8 @@ struct File {
 
 class Opening {
  public:
-  Opening(const Options& options, const Clock& clock)
-      : options_(options), clock_(clock), opened_(options.folder) {}
+  Opening(const Options& options, const Clock& clock, Random& random)
+      : options_(options), clock_(clock), random_(random), opened_(options.folder) {}
 
   Result<Opened> run() {
     CITADEL_TRY(check_options(options_));
@@ -92,10 +92,11 @@ class Opening {
     return {header.previous_epoch, header.previous_sequence};
   }
 
-  void report(fs::path path, std::uint64_t offset, std::uint64_t lost, std::string reason,
+  // False where the file is not in quarantine.
+  bool report(fs::path path, std::uint64_t offset, std::uint64_t lost, std::string reason,
               std::uint64_t epoch) {
     opened_.damage.push_back({std::move(path), offset, lost, std::move(reason)});
-    put_aside(options_.folder, epoch, opened_.damage.back());
+    return put_aside(options_.folder, epoch, opened_.damage.back());
   }
 
   Result<void> list() {
@@ -209,7 +210,9 @@ class Opening {
     for (File& file : files_) {
       for (const Gap& gap : file.scan.gaps) {
         file.segment->damaged = true;
-        report(file.segment->path, gap.begin, gap.frames_lost, gap.reason, file.scan.epoch);
+        if (!report(file.segment->path, gap.begin, gap.frames_lost, gap.reason, file.scan.epoch)) {
+          file.segment->unquarantined = true;
+        }
       }
     }
     return {};
@@ -315,11 +318,8 @@ class Opening {
 
   Result<void> begin_epoch() {
     Identity& identity = opened_.identity;
-    if (identity.producer == Uuid{}) {
-      SeededRandom random(random_seed());
-      identity.producer = new_uuid7(clock_.wall(), random);
-    }
-    identity.epoch = std::max(identity.epoch, opened_.cursor.epoch) + 1;
+    identity.epoch = next_epoch(std::max(identity.epoch, opened_.cursor.epoch), random_);
+    if (identity.producer == Uuid{}) identity.producer = new_uuid7(clock_.wall(), random_);
     CITADEL_TRY(store_identity(options_.folder, identity));
     // So that the file has its blocks before the disk is full, and that its absence means damage.
     CITADEL_TRY(opened_.cursor_file.write(opened_.cursor));
@@ -331,6 +331,7 @@ class Opening {
 
   const Options& options_;
   const Clock& clock_;
+  Random& random_;
   Opened opened_;
   std::vector<File> files_;
   std::string last_content_;
@@ -342,18 +343,18 @@ fs::path quarantine_path(const fs::path& folder) {
 
 }  // namespace
 
-Result<Opened> open_folder(const Options& options, const Clock& clock) {
-  return Opening(options, clock).run();
+Result<Opened> open_folder(const Options& options, const Clock& clock, Random& random) {
+  return Opening(options, clock, random).run();
 }
 
-void put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage) {
+bool put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage) {
   log::error("journal", "damage found; the file is kept in quarantine",
              {{"file", damage.segment.string()},
               {"offset", damage.offset},
               {"frames_lost_at_least", damage.frames_lost_at_least},
               {"reason", damage.reason}});
   std::error_code error;
-  if (!fs::exists(damage.segment, error)) return;
+  if (!fs::exists(damage.segment, error)) return true;
   fs::create_directory(quarantine_path(folder), error);
   // A second name costs no room and keeps the bytes when the first one is drained and unlinked. The epoch
   // makes the name unique for good.
@@ -367,7 +368,7 @@ void put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage
   if (error && error != std::errc::file_exists) {
     log::error("journal", "a damaged file could not be put into quarantine",
                {{"file", damage.segment.string()}, {"error", error.message()}});
-    return;
+    return false;
   }
   fs::path note = kept;
   note += ".reason";
@@ -376,6 +377,7 @@ void put_aside(const fs::path& folder, std::uint64_t epoch, const Damage& damage
                            fmt::format("offset {}: {}; frames lost at least {}\n", damage.offset,
                                        damage.reason, damage.frames_lost_at_least),
                            0600);
+  return true;
 }
 
 std::size_t count_quarantined(const fs::path& folder) {
@@ -391,9 +393,12 @@ std::size_t count_quarantined(const fs::path& folder) {
 void remove_segments(const std::vector<std::shared_ptr<Segment>>& segments) {
   for (const auto& segment : segments) {
     crash_point(CrashPoint::journal_unlink_before);
+    const auto aside = segment->path.string() + ".damaged";
+    const int done = segment->unquarantined ? ::rename(segment->path.c_str(), aside.c_str())
+                                            : ::unlink(segment->path.c_str());
     // One that somebody else removed is as gone as it should be.
-    if (::unlink(segment->path.c_str()) != 0 && errno != ENOENT) {
-      log::error("journal", "a drained segment could not be unlinked",
+    if (done != 0 && errno != ENOENT) {
+      log::error("journal", "a drained segment could not be removed",
                  {{"file", segment->path.string()},
                   {"error", std::error_code(errno, std::generic_category()).message()}});
     }

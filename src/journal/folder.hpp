@@ -29,14 +29,15 @@ struct Opened {
 
 // Locks the folder (conflict where another process has it), cuts a torn tail, finds damage and puts it aside,
 // removes what is drained, and makes a new epoch durable. invalid_argument for options that cannot be.
-Result<Opened> open_folder(const Options& options, const Clock& clock);
+Result<Opened> open_folder(const Options& options, const Clock& clock, Random& random);
 
 // Logs the damage, and puts the segment's file (a second name of it) into quarantine with the reason beside
-// it.
-void put_aside(const std::filesystem::path& folder, std::uint64_t epoch, const Damage& damage);
+// it. False where the file could not be put there: it is the only evidence then.
+bool put_aside(const std::filesystem::path& folder, std::uint64_t epoch, const Damage& damage);
 // How many segments are in quarantine.
 std::size_t count_quarantined(const std::filesystem::path& folder);
-// Unlinks drained segments. An error is logged: the file is found, and removed, at the next open.
+// Unlinks drained segments; one that is `unquarantined` stays beside the others as NNN.segment.damaged, which
+// nothing reads or removes. An error is logged: the file is found, and removed, at the next open.
 void remove_segments(const std::vector<std::shared_ptr<Segment>>& segments);
 
 }  // namespace citadel::journal

@@ -23,7 +23,7 @@ class JournalFolder : public testing::Test {
     return options;
   }
   static std::unique_ptr<Journal> open(const fs::path& path) {
-    return Journal::open(options_in(path), system_clock()).value();
+    return Journal::open(options_in(path), system_clock(), test_seed).value();
   }
   // Four records to a segment of 1 KiB, so three segments.
   void fill(std::uint64_t count = 12) {
@@ -74,7 +74,7 @@ TEST_F(JournalFolder, ACrashLosesNothing) {
   EXPECT_EQ(sequences(*again).size(), 12u);
   EXPECT_TRUE(again->damage().empty());
   EXPECT_EQ(again->status().producer, journal_->status().producer);
-  EXPECT_EQ(again->status().epoch, 2u);
+  EXPECT_EQ(again->status().epoch, place(2, 0).epoch);
 }
 
 TEST_F(JournalFolder, ATornTailIsCutAtEveryByteAndWritingGoesOn) {
@@ -93,7 +93,7 @@ TEST_F(JournalFolder, ATornTailIsCutAtEveryByteAndWritingGoesOn) {
     auto again = open(image_);
     ASSERT_EQ(sequences(*again).size(), 11u) << "cut at " << cut;
     EXPECT_TRUE(again->damage().empty());
-    EXPECT_EQ(append_one(*again, 1).value(), (Position{2, 1}));
+    EXPECT_EQ(append_one(*again, 1).value(), place(2, 1));
     again.reset();
     again = open(image_);
     EXPECT_EQ(again->status().undrained_records, 12u);
@@ -141,9 +141,10 @@ TEST_F(JournalFolder, DamageIsKeptInQuarantineAfterTheDrain) {
   auto again = open(image_);
   ASSERT_EQ(again->damage().size(), 1u);
   EXPECT_EQ(again->damage()[0].frames_lost_at_least, 1u);
-  ASSERT_TRUE(again->advance({1, 12}));
+  ASSERT_TRUE(again->advance(place(1, 12)));
   EXPECT_FALSE(fs::exists(path));
-  const fs::path kept = image_ / "quarantine" / ("epoch-1-" + path.filename().string());
+  const fs::path kept =
+      image_ / "quarantine" / ("epoch-" + std::to_string(place(1, 0).epoch) + "-" + path.filename().string());
   EXPECT_EQ(slurp(kept), bad);
   EXPECT_THAT(slurp(kept.string() + ".reason"), testing::HasSubstr("checksum"));
   again.reset();
@@ -169,7 +170,41 @@ TEST_F(JournalFolder, DamageWhileItRunsIsSeenByTheReader) {
   EXPECT_EQ(journal_->status().undrained_records, 11u);
   EXPECT_EQ(sequences(*journal_).size(), 11u);
   EXPECT_EQ(journal_->damage().size(), 1u) << "reported once";
-  EXPECT_TRUE(journal_->advance({1, 12}));
+  EXPECT_TRUE(journal_->advance(place(1, 12)));
+}
+
+TEST_F(JournalFolder, ASegmentThatRotsAwayWhileItRunsDoesNotHideTheNext) {
+  fill();
+  fs::resize_file(folder_.path() / segment_name(1), segment_header_bytes);
+  EXPECT_EQ(sequences(*journal_).size(), 8u);
+  EXPECT_EQ(sequences(*journal_).size(), 8u) << "nor later, when the segment is known to be empty";
+  EXPECT_EQ(journal_->status().undrained_records, 8u);
+  EXPECT_TRUE(journal_->advance(place(1, 12)));
+  EXPECT_EQ(journal_->status().undrained_records, 0u);
+  EXPECT_FALSE(fs::exists(folder_.path() / segment_name(1)));
+}
+
+TEST_F(JournalFolder, DamageThatQuarantineCannotTakeIsNotUnlinked) {
+  fill();
+  crash();
+  spill(image_ / "quarantine", "a file has the name");
+  std::vector<fs::path> bad = segments();
+  for (const auto& path : {bad[0], bad[1]}) {
+    std::string content = slurp(path);
+    content[segment_header_bytes + 100] = '!';
+    spill(path, content);
+  }
+  const std::string first = slurp(bad[0]);
+  const std::string second = slurp(bad[1]);
+  auto again = open(image_);
+  EXPECT_EQ(again->damage().size(), 2u);
+  ASSERT_TRUE(again->advance(place(1, 12)));
+  EXPECT_FALSE(fs::exists(bad[0]));
+  EXPECT_EQ(slurp(bad[0].string() + ".damaged"), first);
+  EXPECT_EQ(slurp(bad[1].string() + ".damaged"), second);
+  again.reset();
+  again = open(image_);
+  EXPECT_EQ(slurp(bad[0].string() + ".damaged"), first) << "nor at the next start";
 }
 
 TEST_F(JournalFolder, AMissingSegmentIsDamage) {
@@ -194,7 +229,7 @@ TEST_F(JournalFolder, AMissingSegmentIsDamage) {
 
 TEST_F(JournalFolder, ADrainedSegmentIsNotMissed) {
   fill();
-  ASSERT_TRUE(journal_->advance({1, 7}));
+  ASSERT_TRUE(journal_->advance(place(1, 7)));
   crash();
   const auto again = open(image_);
   EXPECT_TRUE(again->damage().empty());
@@ -206,7 +241,7 @@ TEST_F(JournalFolder, SegmentsThatACrashLeftBehindTheCursorGo) {
   crash();
   const std::string first = slurp(segments()[0]);
   const auto path = segments()[0];
-  ASSERT_TRUE(journal_->advance({1, 12}));
+  ASSERT_TRUE(journal_->advance(place(1, 12)));
   crash();
   spill(path, first);
   const auto again = open(image_);
@@ -225,13 +260,13 @@ TEST_F(JournalFolder, ALostHeaderLeavesTheFrames) {
     const auto again = open(image_);
     EXPECT_EQ(sequences(*again).size(), 12u);
     EXPECT_FALSE(again->damage().empty());
-    EXPECT_EQ(append_one(*again, 1).value(), (Position{2, 1}));
+    EXPECT_EQ(append_one(*again, 1).value(), place(2, 1));
   }
 }
 
 TEST_F(JournalFolder, ALostCursorDeliversAgain) {
   fill();
-  ASSERT_TRUE(journal_->advance({1, 3}));
+  ASSERT_TRUE(journal_->advance(place(1, 3)));
   crash();
   spill(image_ / "cursor", std::string(8'192, 'x'));
   {
@@ -248,8 +283,8 @@ TEST_F(JournalFolder, ALostCursorDeliversAgain) {
 
 TEST_F(JournalFolder, ATornSlotOfTheCursorLeavesTheOneBefore) {
   fill();
-  ASSERT_TRUE(journal_->advance({1, 2}));
-  ASSERT_TRUE(journal_->advance({1, 3}));
+  ASSERT_TRUE(journal_->advance(place(1, 2)));
+  ASSERT_TRUE(journal_->advance(place(1, 3)));
   crash();
   const std::string good = slurp(image_ / "cursor");
   std::vector<std::uint64_t> seen;
@@ -269,8 +304,8 @@ TEST_F(JournalFolder, ATornSlotOfTheCursorLeavesTheOneBefore) {
 
 TEST_F(JournalFolder, ARottenSlotDoesNotMakeUnlinkedSegmentsLost) {
   fill();
-  ASSERT_TRUE(journal_->advance({1, 3}));
-  ASSERT_TRUE(journal_->advance({1, 6}));
+  ASSERT_TRUE(journal_->advance(place(1, 3)));
+  ASSERT_TRUE(journal_->advance(place(1, 6)));
   crash();
   const std::string good = slurp(image_ / "cursor");
   for (const std::size_t at : {0u, 4'096u}) {
@@ -296,7 +331,7 @@ TEST_F(JournalFolder, ADamagedIdentityIsHadFromTheSegments) {
     spill(image_ / "identity", bad);
     const auto again = open(image_);
     EXPECT_EQ(again->status().producer, producer);
-    EXPECT_EQ(again->status().epoch, 2u);
+    EXPECT_EQ(again->status().epoch, place(2, 0).epoch);
     EXPECT_EQ(again->damage().size(), 1u);
   }
 }
@@ -306,16 +341,39 @@ TEST_F(JournalFolder, WithoutAnyTraceOfTheIdentityThereIsANewOne) {
   crash();
   for (const fs::path& path : segments()) fs::remove(path);
   fs::remove(image_ / "identity");
-  const auto again = open(image_);
+  const auto again = Journal::open(options_in(image_), system_clock(), test_seed + 1).value();
   EXPECT_NE(again->status().producer, journal_->status().producer) << "its epochs may have been used before";
 }
 
 TEST_F(JournalFolder, EpochsNeverComeBack) {
   for (std::uint64_t epoch = 1; epoch <= 5; ++epoch) {
     journal_ = open(folder_.path());
-    EXPECT_EQ(journal_->status().epoch, epoch);
+    EXPECT_EQ(journal_->status().epoch, place(epoch, 0).epoch);
     EXPECT_EQ(journal_->status().segments, 1u) << "empty segments go";
     journal_.reset();
+  }
+}
+
+TEST_F(JournalFolder, ACopyDoesNotGoOnInTheSameEpoch) {
+  fill();
+  crash();
+  journal_.reset();
+  const auto original = Journal::open(options_in(folder_.path()), system_clock()).value();
+  const auto copy = Journal::open(options_in(image_), system_clock()).value();
+  EXPECT_EQ(original->status().producer, copy->status().producer);
+  EXPECT_NE(original->status().epoch, copy->status().epoch) << "the same with a chance of 1 in 2^24";
+  EXPECT_GT(original->status().epoch, place(1, 0).epoch);
+  EXPECT_GT(copy->status().epoch, place(1, 0).epoch);
+}
+
+TEST_F(JournalFolder, AnEpochIsGreaterWhateverIsDrawnAndWhateverCameBefore) {
+  SeededRandom random(3);
+  std::uint64_t last = 5;  // as epochs were before a part of them was drawn
+  for (int i = 0; i < 1'000; ++i) {
+    const auto next = next_epoch(last, random);
+    EXPECT_GT(next, last);
+    EXPECT_LE(next >> epoch_drawn_bits, static_cast<std::uint64_t>(i) + 1);
+    last = next;
   }
 }
 
@@ -331,8 +389,8 @@ TEST_F(JournalFolder, LeftoversOfACrashAreRemoved) {
 
 TEST_F(JournalFolder, AFolderThatCannotBeMadeIsAnError) {
   spill(folder_.root() / "file", "x");
-  EXPECT_FALSE(Journal::open(options_in(folder_.root() / "file"), system_clock()));
-  EXPECT_FALSE(Journal::open(options_in(folder_.root() / "file" / "below"), system_clock()));
+  EXPECT_FALSE(Journal::open(options_in(folder_.root() / "file"), system_clock(), test_seed));
+  EXPECT_FALSE(Journal::open(options_in(folder_.root() / "file" / "below"), system_clock(), test_seed));
 }
 
 }  // namespace

@@ -40,6 +40,11 @@ std::filesystem::path identity_path(const std::filesystem::path& folder) {
 
 }  // namespace
 
+std::uint64_t next_epoch(std::uint64_t last, Random& random) {
+  constexpr std::uint64_t drawn = (std::uint64_t{1} << epoch_drawn_bits) - 1;
+  return (((last >> epoch_drawn_bits) + 1) << epoch_drawn_bits) | (random.next() & drawn);
+}
+
 Result<std::optional<Identity>> load_identity(const std::filesystem::path& folder) {
   const auto path = identity_path(folder);
   auto content = read_file(path, file_bytes_max);

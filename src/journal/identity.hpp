@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "base/random.hpp"
 #include "base/uuid.hpp"
 
 namespace citadel::journal {
@@ -14,6 +15,11 @@ struct Identity {
   std::uint64_t epoch = 0;
   friend bool operator==(const Identity&, const Identity&) = default;
 };
+
+// A later epoch than `last`, and one that nobody else takes. The upper bits count the opens; the lower 24 are
+// drawn, so that two copies of a folder do not go on with the same epoch. Fits a signed 64-bit integer.
+inline constexpr unsigned epoch_drawn_bits = 24;
+std::uint64_t next_epoch(std::uint64_t last, Random& random);
 
 // nullopt where there is no file; corrupt where it is not as it was written.
 Result<std::optional<Identity>> load_identity(const std::filesystem::path& folder);

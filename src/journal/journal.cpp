@@ -69,8 +69,9 @@ Result<Append> Journal::Impl::prepare(std::vector<Record> records) const {
   return append;
 }
 
-Result<std::unique_ptr<Journal>> Journal::open(Options options, const Clock& clock) {
-  CITADEL_ASSIGN(auto opened, open_folder(options, clock));
+Result<std::unique_ptr<Journal>> Journal::open(Options options, const Clock& clock, std::uint64_t seed) {
+  SeededRandom random(seed);
+  CITADEL_ASSIGN(auto opened, open_folder(options, clock, random));
   auto impl = std::make_unique<Impl>(std::move(options), clock, std::move(opened));
   {
     std::unique_lock lock(impl->state.mutex);

@@ -29,6 +29,7 @@
 #include "base/clock.hpp"
 #include "base/deadline.hpp"
 #include "base/error.hpp"
+#include "base/random.hpp"
 #include "base/uuid.hpp"
 
 namespace citadel::journal {
@@ -84,7 +85,7 @@ struct Damage {
 
 struct Status {
   Uuid producer;            // this journal's identity, made once
-  std::uint64_t epoch = 0;  // one more at each open
+  std::uint64_t epoch = 0;  // greater at each open, and no other journal's: see docs/decisions/0002
   Position last_durable, cursor;
   std::uint64_t undrained_records = 0, undrained_bytes = 0, size_bytes = 0;
   std::optional<WallTime> oldest_undrained;
@@ -101,8 +102,10 @@ struct Status {
 
 class Journal {
  public:
-  // Recovers, and begins a new epoch. Locks the folder: a second open is refused with conflict.
-  static Result<std::unique_ptr<Journal>> open(Options options, const Clock& clock);
+  // Recovers, and begins a new epoch. Locks the folder: a second open is refused with conflict. `seed` draws
+  // the epoch's lower bits; a test gives its own.
+  static Result<std::unique_ptr<Journal>> open(Options options, const Clock& clock,
+                                               std::uint64_t seed = random_seed());
   // Writes what is queued, then stops the writer thread.
   ~Journal();
   Journal(const Journal&) = delete;

@@ -18,11 +18,11 @@ using namespace std::chrono_literals;
 TEST(Journal, WhatIsAppendedIsReadInOrder) {
   const TestFolder folder;
   auto journal = open_small(folder.path());
-  for (std::uint64_t i = 1; i <= 300; ++i) EXPECT_EQ(append_one(*journal, i).value(), (Position{1, i}));
+  for (std::uint64_t i = 1; i <= 300; ++i) EXPECT_EQ(append_one(*journal, i).value(), place(1, i));
   const auto frames = read_all(*journal);
   ASSERT_EQ(frames.size(), 300u);
   for (std::uint64_t i = 0; i < 300; ++i) {
-    EXPECT_EQ(frames[i].position, (Position{1, i + 1}));
+    EXPECT_EQ(frames[i].position, place(1, i + 1));
     EXPECT_EQ(frames[i].payload, payload_of(i + 1));
     EXPECT_EQ(frames[i].id, id_of(i + 1));
     EXPECT_EQ(frames[i].kind, Kind::usage_request);
@@ -38,22 +38,22 @@ TEST(Journal, ReadKeepsToItsLimitsAndGoesOnAnywhere) {
   EXPECT_EQ(journal->read({}, 7, 1 << 20).value().size(), 7u);
   EXPECT_EQ(journal->read({}, 100, 1).value().size(), 1u);
   for (std::uint64_t after = 0; after < 200; ++after) {
-    const auto frames = journal->read({1, after}, 1, 1).value();
+    const auto frames = journal->read(place(1, after), 1, 1).value();
     ASSERT_EQ(frames.size(), 1u);
     EXPECT_EQ(frames[0].position.sequence, after + 1);
   }
-  EXPECT_TRUE(journal->read({1, 200}, 10, 100).value().empty());
-  EXPECT_TRUE(journal->read({9, 0}, 10, 100).value().empty());
+  EXPECT_TRUE(journal->read(place(1, 200), 10, 100).value().empty());
+  EXPECT_TRUE(journal->read(place(9, 0), 10, 100).value().empty());
 }
 
 TEST(Journal, ASecondOpenIsRefused) {
   const TestFolder folder;
   auto journal = open_small(folder.path());
-  const auto second = Journal::open(small_options(folder.path()), system_clock());
+  const auto second = Journal::open(small_options(folder.path()), system_clock(), test_seed);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Code::conflict);
   journal.reset();
-  EXPECT_TRUE(Journal::open(small_options(folder.path()), system_clock()));
+  EXPECT_TRUE(Journal::open(small_options(folder.path()), system_clock(), test_seed));
 }
 
 TEST(Journal, AReopenKeepsTheFramesAndBeginsANewEpoch) {
@@ -63,15 +63,15 @@ TEST(Journal, AReopenKeepsTheFramesAndBeginsANewEpoch) {
     auto journal = open_small(folder.path());
     if (epoch == 1) producer = journal->status().producer;
     EXPECT_EQ(journal->status().producer, producer);
-    EXPECT_EQ(journal->status().epoch, epoch);
+    EXPECT_EQ(journal->status().epoch, place(epoch, 0).epoch);
     EXPECT_EQ(journal->status().undrained_records, (epoch - 1) * 50);
     for (std::uint64_t i = 1; i <= 50; ++i) {
-      EXPECT_EQ(append_one(*journal, epoch * 100 + i).value(), (Position{epoch, i}));
+      EXPECT_EQ(append_one(*journal, epoch * 100 + i).value(), place(epoch, i));
     }
     const auto frames = read_all(*journal);
     ASSERT_EQ(frames.size(), epoch * 50);
     for (std::uint64_t i = 0; i < frames.size(); ++i) {
-      EXPECT_EQ(frames[i].position, (Position{i / 50 + 1, i % 50 + 1}));
+      EXPECT_EQ(frames[i].position, place(i / 50 + 1, i % 50 + 1));
     }
     EXPECT_TRUE(journal->damage().empty());
   }
@@ -83,7 +83,7 @@ TEST(Journal, AdvanceUnlinksAndIsKept) {
     auto journal = open_small(folder.path());
     for (std::uint64_t i = 1; i <= 300; ++i) (void)append_one(*journal, i).value();
     const auto before = journal->status();
-    ASSERT_TRUE(journal->advance({1, 250}));
+    ASSERT_TRUE(journal->advance(place(1, 250)));
     const auto after = journal->status();
     EXPECT_LT(after.segments, before.segments);
     EXPECT_LT(after.size_bytes, before.size_bytes);
@@ -91,20 +91,20 @@ TEST(Journal, AdvanceUnlinksAndIsKept) {
     EXPECT_EQ(after.undrained_bytes, 50 * frame_size(payload_of(1).size()));
     EXPECT_TRUE(after.oldest_undrained.has_value());
     EXPECT_EQ(journal->read({}, 1, 1).value().front().position.sequence % 1, 0u);
-    EXPECT_EQ(journal->advance({1, 301}).error().code, Code::invalid_argument);
-    EXPECT_TRUE(journal->advance({1, 3})) << "what is behind the cursor is no news";
-    EXPECT_EQ(journal->status().cursor, (Position{1, 250}));
+    EXPECT_EQ(journal->advance(place(1, 301)).error().code, Code::invalid_argument);
+    EXPECT_TRUE(journal->advance(place(1, 3))) << "what is behind the cursor is no news";
+    EXPECT_EQ(journal->status().cursor, place(1, 250));
   }
   auto journal = open_small(folder.path());
-  EXPECT_EQ(journal->status().cursor, (Position{1, 250}));
+  EXPECT_EQ(journal->status().cursor, place(1, 250));
   EXPECT_EQ(journal->status().undrained_records, 50u);
-  EXPECT_EQ(journal->read(journal->status().cursor, 1, 1).value().front().position, (Position{1, 251}));
-  ASSERT_TRUE(journal->advance({1, 300}));
+  EXPECT_EQ(journal->read(journal->status().cursor, 1, 1).value().front().position, place(1, 251));
+  ASSERT_TRUE(journal->advance(place(1, 300)));
   EXPECT_EQ(journal->status().undrained_records, 0u);
   EXPECT_EQ(journal->status().undrained_bytes, 0u);
   EXPECT_FALSE(journal->status().oldest_undrained);
   EXPECT_EQ(journal->status().segments, 1u);
-  EXPECT_EQ(append_one(*journal, 7).value(), (Position{2, 1}));
+  EXPECT_EQ(append_one(*journal, 7).value(), place(2, 1));
   EXPECT_TRUE(journal->status().oldest_undrained);
 }
 
@@ -126,7 +126,7 @@ TEST(Journal, RefusesOptionsThatCannotBe) {
   const auto refused = [&](auto change) {
     Options options = small_options(folder.path());
     change(options);
-    const auto journal = Journal::open(options, system_clock());
+    const auto journal = Journal::open(options, system_clock(), test_seed);
     return !journal && journal.error().code == Code::invalid_argument;
   };
   EXPECT_FALSE(refused([](Options&) {}));
@@ -143,7 +143,7 @@ TEST(Journal, FullRefusesAndHealsWhenTheDrainAdvances) {
   Options options = small_options(folder.path());
   options.size_bytes_max = 3 * options.segment_bytes;
   options.reserve_bytes = 2'048;
-  auto journal = Journal::open(options, system_clock()).value();
+  auto journal = Journal::open(options, system_clock(), test_seed).value();
   std::uint64_t sheddable = 0;
   const auto append_sheddable = [&](std::uint64_t i) {
     Record record = record_of(i, payload_of(i));
@@ -164,16 +164,16 @@ TEST(Journal, FullRefusesAndHealsWhenTheDrainAdvances) {
   EXPECT_TRUE(journal->status().full);
   EXPECT_THAT(journal->status().full_reason, testing::HasSubstr("journal.size_bytes_max"));
   EXPECT_EQ(read_all(*journal).size(), sheddable + critical) << "reads live on";
-  ASSERT_TRUE(journal->advance({1, sheddable}));
+  ASSERT_TRUE(journal->advance(place(1, sheddable)));
   EXPECT_FALSE(journal->status().full) << "a segment was freed";
-  EXPECT_EQ(append_one(*journal, 1).value(), (Position{1, sheddable + critical + 1}));
+  EXPECT_EQ(append_one(*journal, 1).value(), place(1, sheddable + critical + 1));
 }
 
 TEST(Journal, AQueueAtItsLimitSaysOverloaded) {
   const TestFolder folder;
   Options options = small_options(folder.path());
   options.queue_records_max = 4;
-  auto journal = Journal::open(options, system_clock()).value();
+  auto journal = Journal::open(options, system_clock(), test_seed).value();
   // The first answer is held back, so that the writer is busy.
   std::promise<void> release;
   std::promise<void> held;
@@ -213,7 +213,7 @@ TEST(Journal, AnExpiredDeadlineIsNotWritten) {
   const auto late = aio::run(context, append_task(*journal, 1, Deadline::after(-1s)));
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, Code::deadline_exceeded);
-  EXPECT_EQ(aio::run(context, append_task(*journal, 2, Deadline::after(10s))).value(), (Position{1, 1}));
+  EXPECT_EQ(aio::run(context, append_task(*journal, 2, Deadline::after(10s))).value(), place(1, 1));
   journal.reset();
   context.run();
 }

@@ -105,12 +105,13 @@ class Walk {
     Damage damage{segment.path, place_->offset,
                   next_sequence > place_->sequence ? next_sequence - place_->sequence : 0,
                   std::string(reason)};
-    put_aside(folder_, segment.epoch, damage);
+    const bool kept = put_aside(folder_, segment.epoch, damage);
     const auto quarantined = count_quarantined(folder_);
     const std::lock_guard lock(state_.mutex);
     state_.split_run(segment, place_->offset, found ? std::optional(place_->offset + *found) : std::nullopt,
                      place_->sequence - 1, next_sequence);
     segment.damaged = true;
+    segment.unquarantined |= !kept;
     state_.damage.push_back(std::move(damage));
     state_.quarantined = quarantined;
     place_.reset();

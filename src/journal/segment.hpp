@@ -29,6 +29,7 @@ struct Segment {
   std::vector<Run> runs;           // the durable frames
   std::vector<IndexEntry> places;  // sparse, in order
   bool damaged = false;            // kept in quarantine when it goes
+  bool unquarantined = false;      // damaged, and quarantine could not take it: the file itself is kept
   bool lost = false;               // its file was removed, and could not be written anew; the writer's own
 
   std::optional<std::uint32_t> salt_if_known() const {

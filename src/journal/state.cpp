@@ -11,11 +11,11 @@ std::uint64_t State::size_bytes() const {
 }
 
 std::optional<Place> State::locate(Position after) const {
-  const auto lies_before = [&](const std::shared_ptr<Segment>& segment) {
-    return !segment->empty() && Position{segment->epoch, segment->last_sequence()} <= after;
-  };
-  const auto found = std::partition_point(segments.begin(), segments.end(), lies_before);
-  if (found == segments.end() || (*found)->empty()) return std::nullopt;
+  // A segment that damage has emptied may lie anywhere, so this is no binary search.
+  const auto found = std::ranges::find_if(segments, [&](const std::shared_ptr<Segment>& segment) {
+    return !segment->empty() && Position{segment->epoch, segment->last_sequence()} > after;
+  });
+  if (found == segments.end()) return std::nullopt;
   const Segment& segment = **found;
   const std::uint64_t passed = segment.epoch == after.epoch ? after.sequence : 0;
   const auto run =

@@ -13,6 +13,7 @@
 
 #include "base/check.hpp"
 #include "journal/format.hpp"
+#include "journal/identity.hpp"
 #include "journal/journal.hpp"
 
 namespace citadel::journal {
@@ -50,8 +51,17 @@ inline Options small_options(const std::filesystem::path& folder) {
   return options;
 }
 
+// Every open draws the same lower bits for its epoch.
+inline constexpr std::uint64_t test_seed = 1;
+
 inline std::unique_ptr<Journal> open_small(const std::filesystem::path& folder) {
-  return Journal::open(small_options(folder), system_clock()).value();
+  return Journal::open(small_options(folder), system_clock(), test_seed).value();
+}
+
+// A place in the epoch of a folder's nth open.
+inline Position place(std::uint64_t nth_open, std::uint64_t sequence) {
+  SeededRandom random(test_seed);
+  return {next_epoch((nth_open - 1) << epoch_drawn_bits, random), sequence};
 }
 
 inline Uuid id_of(std::uint64_t i) {

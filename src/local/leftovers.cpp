@@ -6,10 +6,13 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <initializer_list>
 #include <thread>
 
 #include "base/file.hpp"
@@ -90,13 +93,45 @@ void remove_semaphores(const std::vector<pid_t>& pids, const Account& account, R
   }
 }
 
+// A process of `account` with that working folder and program; a zombie is none.
+class Theirs {
+ public:
+  Theirs(const std::filesystem::path& folder, std::string_view program, const Account& account)
+      : program_(program), account_(account), known_(::stat(folder.c_str(), &folder_) == 0) {}
+
+  bool operator()(pid_t pid) const {
+    const std::filesystem::path process = fmt::format("/proc/{}", pid);
+    struct stat info{};
+    if (!known_ || ::stat(process.c_str(), &info) != 0 || info.st_uid != account_.uid) return false;
+    if (::stat((process / "cwd").c_str(), &info) != 0) return false;
+    if (info.st_dev != folder_.st_dev || info.st_ino != folder_.st_ino) return false;
+    std::error_code gone;
+    auto binary = std::filesystem::read_symlink(process / "exe", gone).filename().string();
+    if (const auto deleted = binary.find(" (deleted)"); deleted != std::string::npos) binary.resize(deleted);
+    return binary == program_ && !is_zombie(process);
+  }
+
+ private:
+  std::string_view program_;
+  const Account& account_;
+  struct stat folder_{};
+  bool known_;
+};
+
+// Only where the number still is one of theirs: between a look and a signal it may pass on to somebody else.
+// A descriptor does not.
+void send(const Theirs& theirs, pid_t pid, std::initializer_list<int> signals) {
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process || !theirs(pid)) return;
+  for (const int signal : signals) ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
+}
+
 }  // namespace
 
 std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::string_view program,
                                   const Account& account) {
   std::vector<pid_t> out;
-  struct stat wanted{};
-  if (::stat(folder.c_str(), &wanted) != 0) return out;
+  const Theirs theirs(folder, program, account);
   std::error_code error;
   for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
        entry.increment(error)) {
@@ -104,20 +139,14 @@ std::vector<pid_t> find_processes(const std::filesystem::path& folder, std::stri
     pid_t pid = 0;
     const auto [rest, bad] = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (bad != std::errc{} || rest != name.data() + name.size()) continue;
-    struct stat info{};
-    if (::stat(entry->path().c_str(), &info) != 0 || info.st_uid != account.uid) continue;
-    if (::stat((entry->path() / "cwd").c_str(), &info) != 0) continue;
-    if (info.st_dev != wanted.st_dev || info.st_ino != wanted.st_ino) continue;
-    std::error_code gone;
-    auto binary = std::filesystem::read_symlink(entry->path() / "exe", gone).filename().string();
-    if (const auto deleted = binary.find(" (deleted)"); deleted != std::string::npos) binary.resize(deleted);
-    if (binary == program && !is_zombie(entry->path())) out.push_back(pid);
+    if (theirs(pid)) out.push_back(pid);
   }
   return out;
 }
 
 Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, std::string_view program,
                                          const Account& account, pid_t leader, int first, Deadline deadline) {
+  const Theirs theirs(folder, program, account);
   const auto impatient = Deadline::after(deadline.remaining() / 2);
   std::vector<pid_t> seen;
   bool asked = false;
@@ -129,12 +158,16 @@ Result<std::vector<pid_t>> end_processes(const std::filesystem::path& folder, st
                                                        program, live.front(), folder.string()));
     }
     const bool led = contains(live, leader) && !impatient.expired();
-    if (led && !asked) ::kill(leader, first);
+    if (led && !asked) send(theirs, leader, {first});
     asked = asked || led;
     for (const auto pid : live) {
       if (!contains(seen, pid)) seen.push_back(pid);
-      if (!led) ::kill(pid, SIGKILL);
-      ::kill(pid, SIGCONT);  // a stopped process hears no other signal
+      // A stopped process hears no other signal than SIGCONT.
+      if (led) {
+        send(theirs, pid, {SIGCONT});
+      } else {
+        send(theirs, pid, {SIGKILL, SIGCONT});
+      }
     }
     // sleep: not our children, so there is nothing to wait on
     std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -225,6 +225,8 @@ void Supervisor::step(Server& server, std::unique_lock<std::mutex>& lock) {
 void Supervisor::launch(Server& server, std::unique_lock<std::mutex>& lock) {
   const UniqueFd output(::open(server.program.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!output) return died(server, fail_errno(errno, "open its log").error().to_string());
+  // A stop that is asked for meanwhile has to wait for what this makes.
+  server.state = State::starting;
   auto child = unlocked(lock, [&]() -> Result<Child> {
     CITADEL_TRY(server.program.clean_up(server.last_pid));
     return spawn(server.program.command, account_, -1, output.get());
@@ -232,7 +234,6 @@ void Supervisor::launch(Server& server, std::unique_lock<std::mutex>& lock) {
   if (!child) return died(server, child.error().to_string());
   server.child = std::move(*child);
   server.last_pid = server.child.pid;
-  server.state = State::starting;
   server.stop_stage = 0;
   changed_.notify_all();
 }

@@ -87,6 +87,27 @@ TEST_F(LocalSupervisorTest, AStopThatIsAskedForEndsTheWaitForAStart) {
             Code::cancelled);
 }
 
+TEST_F(LocalSupervisorTest, AStopDuringTheFirstLaunchWaitsForIt) {
+  auto program = shell("touch alive; exec sleep 600");
+  std::atomic<bool> cleaning = false, go_on = false;
+  program.clean_up = [&](pid_t) -> Result<void> {
+    cleaning = true;
+    EXPECT_TRUE(eventually([&] { return go_on.load(); }));
+    return {};
+  };
+  std::stop_source given_up;
+  Supervisor supervisor(self(), {program});
+  std::jthread starter([&] { (void)supervisor.start(0, Deadline::after(patience), given_up.get_token()); });
+  ASSERT_TRUE(eventually([&] { return cleaning.load(); }));
+  given_up.request_stop();
+  starter.join();
+  EXPECT_EQ(supervisor.stop(0, Deadline::after(50ms)).error().code, Code::deadline_exceeded)
+      << "it is not stopped while it is about to begin";
+  go_on = true;
+  ASSERT_TRUE(supervisor.stop(0, Deadline::after(patience)));
+  EXPECT_EQ(supervisor.status(0).pid, -1);
+}
+
 TEST_F(LocalSupervisorTest, ProgramThatDiesIsStartedAgain) {
   Supervisor supervisor(self(), {shell("touch ready; exec sleep 600")});
   ASSERT_TRUE(supervisor.start(0, Deadline::after(patience)));

@@ -6,18 +6,10 @@
 #include <map>
 #include <set>
 
-#include "pg/pool_core.hpp"
+#include "pg/pool_core_testing.hpp"
 
 namespace citadel::pg {
 namespace {
-
-using namespace std::chrono_literals;
-using Do = PoolCore::Do;
-using State = PoolCore::State;
-using Return = PoolCore::Return;
-using Slot = PoolCore::Slot;
-using Waiter = PoolCore::Waiter;
-using Kind = PoolCore::Asked::Kind;
 
 constexpr std::uint64_t walks = 150;
 constexpr int events_in_a_walk = 4000;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <netdb.h>
 
+#include <boost/asio/ip/tcp.hpp>
+
 #include <string_view>
 
 #include "pg/pgtest.hpp"
@@ -42,6 +44,19 @@ TEST_F(ResolveTest, WhereNobodyListensAtTheFirstAddressTheNextIsTried) {
     EXPECT_CODE(co_await Connection::connect(context_.get_executor(), options, soon()), Code::unavailable);
     options.host = two_addresses;
     const auto db = co_await Connection::connect(context_.get_executor(), options, soon());
+    CO_ASSERT_OK(db);
+  });
+}
+
+TEST_F(ResolveTest, WhereNobodyAnswersAtTheFirstAddressTheNextGetsItsShareOfTheTime) {
+  run([this]() -> Task<> {
+    auto options = options_for(Route::pgpool);
+    // The kernel accepts, and nobody ever reads.
+    const asio::ip::tcp::acceptor silent(
+        context_, {asio::ip::make_address("127.0.0.2"), static_cast<std::uint16_t>(options.port)});
+    options.host = two_addresses;
+    const auto db = co_await Connection::connect(context_.get_executor(), options,
+                                                 Deadline::after(std::chrono::seconds(6)));
     CO_ASSERT_OK(db);
   });
 }

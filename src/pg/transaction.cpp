@@ -22,7 +22,7 @@ std::string begin_sql(const TransactionOptions& options) {
 
 // The server has answered COMMIT by an error of its own: the transaction is rolled back. What the session's
 // loss or our deadline leaves open is unknown; so is 40003, by which the server says that it does not know
-// either.
+// either. Class XX may be Pgpool-II's, which says in many ways that it has lost the server.
 bool is_outcome_known(const Error& error) {
   switch (error.code) {
     case Code::connection_lost:
@@ -31,7 +31,7 @@ bool is_outcome_known(const Error& error) {
     case Code::cancelled:
       return false;
     default:
-      return error.sqlstate[0] != '\0';
+      return error.sqlstate[0] != '\0' && !std::string_view(error.sqlstate).starts_with("XX");
   }
 }
 
@@ -130,10 +130,11 @@ Task<Result<void>> Transaction::commit(Deadline deadline) {
                    "COMMIT rolled back: a statement before it had failed, and that error was not heeded");
   }
   Error error = std::move(answer).error().in("commit");
+  const bool answered = error.sqlstate[0] != '\0' && session.state() != SessionState::broken;
   if (!is_outcome_known(error)) {
     error.code = Code::commit_unknown;
     error.retry = Retry::never;
-    co_return std::unexpected(std::move(error));
+    if (!answered) co_return std::unexpected(std::move(error));
   }
   // Pgpool-II answers 25P02 after a COMMIT that failed until it sees this; PostgreSQL only warns. Where it
   // fails, the session's state says so.

@@ -40,9 +40,10 @@ class Transaction {
   // lives on.
   Task<Result<void>> savepoint(Deadline deadline, std::function<Task<Result<void>>(Transaction&)> body);
 
-  // commit_unknown where the session broke, or the deadline ended, between sending COMMIT and its answer. Any
-  // other error means: rolled back. "COMMIT" answered by the tag ROLLBACK (a failed transaction) is an error
-  // too.
+  // commit_unknown where the session broke, or the deadline ended, between sending COMMIT and its answer, or
+  // where the answer is an internal error (class XX), which may be Pgpool-II's about a server it has lost.
+  // Any other error means: rolled back. "COMMIT" answered by the tag ROLLBACK (a failed transaction) is an
+  // error too.
   Task<Result<void>> commit(Deadline deadline);
   Task<Result<void>> rollback(Deadline deadline);
 

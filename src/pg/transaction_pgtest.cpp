@@ -35,12 +35,14 @@ class TransactionRoute : public PgRouteTest {
     co_return rows ? (*rows)[0].get<std::int64_t>(0) : -1;
   }
 
-  // A trigger that sleeps inside COMMIT.
-  Task<> make_commit_slow(std::string seconds) {
+  Task<> make_commit_slow(std::string seconds) { return make_commit_do("PERFORM pg_sleep(" + seconds + ")"); }
+
+  // A trigger that does so inside COMMIT.
+  Task<> make_commit_do(std::string statement) {
     auto db = co_await PgTest::connect(Route::direct);
     CO_ASSERT_OK(co_await db->execute_simple(
-        "CREATE FUNCTION tx_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(" + seconds +
-            "); RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON tx_n DEFERRABLE "
+        "CREATE FUNCTION tx_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + statement +
+            "; RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON tx_n DEFERRABLE "
             "INITIALLY DEFERRED "
             "FOR EACH ROW EXECUTE FUNCTION tx_slow()",
         soon()));
@@ -121,6 +123,24 @@ TEST_P(TransactionRoute, AFailedDeferredConstraintIsAnErrorAndTheSessionGoesOn) 
     CO_ASSERT_OK(co_await next->execute(insert_n, Params(std::int64_t{1}), soon()));
     CO_ASSERT_OK(co_await next->commit(soon()));
     EXPECT_EQ(co_await count(), 1);
+  });
+}
+
+// Pgpool-II says so, in many ways, that it has lost the server.
+TEST_P(TransactionRoute, AnInternalErrorInCommitIsUnknownAndTheSessionGoesOn) {
+  run([this]() -> Task<> {
+    co_await make_commit_do("RAISE EXCEPTION USING ERRCODE = 'XX000', MESSAGE = 'words that nobody knows'");
+    auto db = co_await connect();
+    auto tx = co_await Transaction::begin(*db, {}, soon());
+    CO_ASSERT_OK(tx);
+    CO_ASSERT_OK(co_await tx->execute(insert_n, Params(std::int64_t{1}), soon()));
+    auto committed = co_await tx->commit(soon());
+    EXPECT_CODE(committed, Code::commit_unknown);
+    EXPECT_STREQ(committed.error().sqlstate, "XX000");
+    EXPECT_EQ(db->state(), SessionState::idle);
+    auto next = co_await Transaction::begin(*db, {}, soon());
+    CO_ASSERT_OK(next);
+    CO_ASSERT_OK(co_await next->commit(soon()));
   });
 }
 

@@ -98,8 +98,26 @@ class PointReader {
     }
   }
 
-  // A cancelled batch does not count down: the gate is closing then, and nobody is served any more.
+  // Whatever ends it, everybody is answered and the place is free again.
   Task<> run(Waiters batch) {
+    Result<void> done;
+    bool closing = false;  // the gate's: nobody is served any more
+    try {
+      done = co_await ask(batch);
+    } catch (const boost::system::system_error& error) {
+      closing = error.code() == asio::error::operation_aborted;
+      done = fail(closing ? Code::cancelled : Code::internal, error.what());
+    } catch (const std::exception& error) {
+      done = fail(Code::internal, error.what());
+    }
+    if (!done) {
+      for (const auto& waiter : batch) waiter->answer.set(Answer(std::unexpected(done.error())));
+    }
+    --in_flight_;
+    if (!closing) dispatch();
+  }
+
+  Task<Result<void>> ask(const Waiters& batch) {
     std::unordered_map<Key, std::optional<Value>> found;
     std::vector<Key> keys;
     Deadline deadline = batch.front()->deadline;
@@ -121,15 +139,9 @@ class PointReader {
         rows = schema_mismatch(mismatch);
       }
     }
-    for (const auto& waiter : batch) {
-      if (rows) {
-        waiter->answer.set(Answer(found[waiter->key]));
-      } else {
-        waiter->answer.set(Answer(std::unexpected(rows.error())));
-      }
-    }
-    --in_flight_;
-    dispatch();
+    if (!rows) co_return std::unexpected(rows.error());
+    for (const auto& waiter : batch) waiter->answer.set(Answer(found[waiter->key]));
+    co_return Result<void>();
   }
 
   Database& database_;

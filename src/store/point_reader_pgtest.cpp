@@ -65,6 +65,28 @@ TEST_F(StoreTest, AStatementThatFailsFailsAllTheCallersThatItCarriedAndNoOthers)
   });
 }
 
+TEST_F(StoreTest, AnExceptionInAReadIsItsCallersErrorAndTheReaderGoesOn) {
+  const Migration only[] = {first};
+  ASSERT_TRUE(migrate_with(only));
+  with_database(options(), [this](Database& database) -> Task<> {
+    EXPECT_TRUE(co_await insert(database, 1));
+    aio::Gate gate(context_.get_executor());
+    bool throws = true;
+    PointReader<std::int64_t, std::string> reader(
+        database, gate, things_by_id, {.in_flight_max = 1}, [&](pg::Row row) {
+          if (std::exchange(throws, false)) throw std::runtime_error("nobody foresaw this");
+          return std::pair(row.get<std::int64_t>(0), row.get<std::string>(1));
+        });
+    const auto bad = co_await reader.read(1, soon());
+    EXPECT_FALSE(bad);
+    EXPECT_EQ(bad.error().code, Code::internal);
+    EXPECT_EQ(reader.status().in_flight, 0u);
+    const auto good = co_await reader.read(1, soon());
+    EXPECT_TRUE(good && *good);
+    EXPECT_TRUE(co_await gate.close(soon()));
+  });
+}
+
 TEST_F(StoreTest, AReaderPastItsDeadlineLeavesTheOthersAlone) {
   const Migration only[] = {first};
   ASSERT_TRUE(migrate_with(only));

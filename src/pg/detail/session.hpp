@@ -30,6 +30,7 @@ Kind kind_of(const Rows& rows);
 
 class Session {
  public:
+  // Tries the host's addresses in turn, each with an equal share of the time that is left.
   static Task<Result<std::unique_ptr<Session>>> open(Executor executor, const ConnectOptions& options,
                                                      Deadline deadline);
   ~Session();
@@ -94,6 +95,8 @@ class Session {
   static Error deadline_error();
 
  private:
+  static Task<Result<std::unique_ptr<Session>>> open_at(Executor executor, const ConnectOptions& options,
+                                                        const std::string& address, Deadline deadline);
   Session(Executor executor, PGconn* connection, Secret password);
   Task<Result<void>> await_result(Deadline deadline);
   void note_send();

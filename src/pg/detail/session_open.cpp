@@ -1,6 +1,5 @@
 // How a Session comes to stand: name resolution and PQconnectPoll, all by the deadline.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <boost/asio/ip/tcp.hpp>
 
 #include <algorithm>
@@ -85,12 +84,12 @@ struct Keywords {
   }
 };
 
-// libpq tries the addresses in turn; the host's name stands once for each, for the certificate's check.
-Keywords keywords_of(const ConnectOptions& options, const std::vector<std::string>& addresses) {
+// The host's name stands beside its address for the certificate's check. `address` is empty where the host is
+// one, or a folder.
+Keywords keywords_of(const ConnectOptions& options, const std::string& address) {
   Keywords keywords;
-  const std::vector<std::string> hosts(std::max<std::size_t>(addresses.size(), 1), options.host);
-  keywords.add("host", fmt::format("{}", fmt::join(hosts, ",")));
-  if (!addresses.empty()) keywords.add("hostaddr", fmt::format("{}", fmt::join(addresses, ",")));
+  keywords.add("host", options.host);
+  if (!address.empty()) keywords.add("hostaddr", address);
   keywords.add("port", std::to_string(options.port));
   keywords.add("dbname", options.database);
   keywords.add("user", options.user);
@@ -129,13 +128,28 @@ bool Session::attach() {
 
 Task<Result<std::unique_ptr<Session>>> Session::open(Executor executor, const ConnectOptions& options,
                                                      Deadline deadline) {
-  std::vector<std::string> addresses;
+  std::vector<std::string> addresses{""};
   boost::system::error_code not_numeric;
   asio::ip::make_address(options.host, not_numeric);
   if (!options.host.empty() && options.host[0] != '/' && not_numeric) {
     CITADEL_CO_ASSIGN(addresses, co_await resolve(executor, options.host, deadline));
   }
-  PGconn* connection = keywords_of(options, addresses).start();
+  // libpq would give the first address all of the time, though nobody may answer there.
+  for (std::size_t left = addresses.size();; --left) {
+    const auto share = deadline.remaining() / static_cast<Monotonic::rep>(left);
+    const auto until = left == 1 ? deadline : deadline.within(share);
+    auto session = co_await open_at(executor, options, addresses[addresses.size() - left], until);
+    // What the server itself refuses, a password for example, it refuses at its other addresses too.
+    if (session || left == 1 ||
+        (session.error().code != Code::unavailable && session.error().code != Code::deadline_exceeded)) {
+      co_return session;
+    }
+  }
+}
+
+Task<Result<std::unique_ptr<Session>>> Session::open_at(Executor executor, const ConnectOptions& options,
+                                                        const std::string& address, Deadline deadline) {
+  PGconn* connection = keywords_of(options, address).start();
   if (connection == nullptr) co_return fail(Code::overloaded, "no memory for a connection");
   std::unique_ptr<Session> session(new Session(executor, connection, options.password));
   PostgresPollingStatusType next =
