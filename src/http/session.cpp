@@ -356,6 +356,7 @@ void Session::report(const Response& response, const Streaming* streamed) {
               {"status", response.status},
               {"took_ms", std::chrono::duration<double, std::milli>(took).count()},
               {"request_id", request_.request_id},
+              {"trace_id", request_.trace_id()},
               {"remote", request_.remote},
               {"principal", request_.principal}});
 }
