@@ -13,6 +13,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "app/settings.hpp"
+#include "app/verify_outage.hpp"
 #include "base/log.hpp"
 #include "store/migrations.hpp"
 #include "telemetry/process.hpp"
@@ -93,6 +94,7 @@ struct Service::Impl {
   std::unique_ptr<store::Database> database;
   std::unique_ptr<drain::Drain> drain;
   std::unique_ptr<aio::Gate> gate;  // on the data plane
+  std::unique_ptr<aio::Gate> verifications;  // on the data plane
   std::unique_ptr<http::Server> server;
   SchemaState schema;     // on the data plane
   bool stopping = false;  // on the data plane
@@ -223,6 +225,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
     drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
                                            clock, random_seed());
     gate = std::make_unique<aio::Gate>(data_plane());
+    verifications = std::make_unique<aio::Gate>(data_plane());
     return 0;
   });
   warm_up(deadline.within(std::chrono::seconds(5)), stop);
@@ -252,7 +255,7 @@ Result<void> Service::Impl::start_server() {
                    const std::lock_guard lock(reload_mutex);
                    return usage;
                  },
-                 outage});
+                 outage, *verifications});
   auto options = server_options(config);
   options.connections_max = connections_max(config);
   options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
@@ -278,12 +281,15 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
   };
   if (database) on_data_plane([&] { return stopping = true; });
   if (server) keep(wait(server->stop(deadline)));
+  // Whatever `deadline` says: it uses the parts, and PostgreSQL must not stay stopped.
+  if (verifications) keep(wait(verifications->close(Deadline::after(outage_time_max, clock))));
   if (gate) keep(wait(gate->close(deadline.within(std::chrono::seconds(5)))));
   // The pool needs a moment of its own behind the drain.
   if (drain) keep(wait(drain->close(Deadline::at(deadline.when() - std::chrono::milliseconds(500)))));
   if (database) keep(wait(database->close(Deadline::after(std::chrono::seconds(5), clock))));
   on_data_plane([&] {
     gate.reset();
+    verifications.reset();
     drain.reset();
     database.reset();
     return 0;
