@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "aio/gate.hpp"
 #include "app/config.hpp"
 #include "app/snapshot.hpp"
 #include "app/verify.hpp"
@@ -28,6 +29,7 @@ struct ApiContext {
   std::function<const http::ServerStats&()> server_stats;
   std::function<UsageConfig()> usage;  // as reloaded; from any thread
   std::optional<Outage> outage;        // only with private servers
+  aio::Gate& verifications;            // on the data plane
 };
 
 http::Router make_router(std::shared_ptr<const ApiContext> context);

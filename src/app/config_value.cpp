@@ -7,6 +7,8 @@
 #include <charconv>
 #include <limits>
 
+#include "base/quote.hpp"
+
 namespace citadel::app {
 namespace {
 
@@ -92,33 +94,9 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
 }
 
 std::string quote_toml(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-          out += fmt::format("\\u{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out + '"';
+  std::string out;
+  append_quoted(out, text);
+  return out;
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

@@ -13,6 +13,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "app/settings.hpp"
+#include "app/verify_outage.hpp"
 #include "base/log.hpp"
 #include "store/migrations.hpp"
 #include "telemetry/process.hpp"
@@ -96,6 +97,7 @@ struct Service::Impl {
   std::unique_ptr<aio::Gate> gate;                 // on the data plane
   std::unique_ptr<usage::RequestReader> requests;  // on the data plane
   BreakerMode breaker_mode = BreakerMode::normal;  // on the data plane
+  std::unique_ptr<aio::Gate> verifications;        // on the data plane
   std::unique_ptr<http::Server> server;
   SchemaState schema;     // on the data plane
   bool stopping = false;  // on the data plane
@@ -228,6 +230,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
                                            clock, random_seed());
     gate = std::make_unique<aio::Gate>(data_plane());
     requests = std::make_unique<usage::RequestReader>(*database, *gate);
+    verifications = std::make_unique<aio::Gate>(data_plane());
     return 0;
   });
   warm_up(deadline.within(std::chrono::seconds(5)), stop);
@@ -265,7 +268,7 @@ Result<void> Service::Impl::start_server() {
                    const std::lock_guard lock(reload_mutex);
                    return usage;
                  },
-                 outage});
+                 outage, *verifications});
   auto options = server_options(config);
   options.connections_max = connections_max(config);
   options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
@@ -291,6 +294,8 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
   };
   if (database) on_data_plane([&] { return stopping = true; });
   if (server) keep(wait(server->stop(deadline)));
+  // Whatever `deadline` says: it uses the parts, and PostgreSQL must not stay stopped.
+  if (verifications) keep(wait(verifications->close(Deadline::after(outage_time_max, clock))));
   if (gate) keep(wait(gate->close(deadline.within(std::chrono::seconds(5)))));
   // The pool needs a moment of its own behind the drain.
   if (drain) keep(wait(drain->close(Deadline::at(deadline.when() - std::chrono::milliseconds(500)))));
@@ -298,6 +303,7 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
   on_data_plane([&] {
     requests.reset();
     gate.reset();
+    verifications.reset();
     drain.reset();
     database.reset();
     return 0;

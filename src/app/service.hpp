@@ -28,6 +28,7 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   // deadline_exceeded where something was left: requests under way, or records in the journal for the next start.
+  // A verification that has stopped PostgreSQL is waited for until it runs again, past the deadline too.
   Result<void> stop(Deadline deadline);
 
   // Takes what can be changed while it runs from a new configuration.

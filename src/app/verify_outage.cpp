@@ -35,7 +35,7 @@ bool breaker_open(store::Database& database) {
   return database.breaker().state() == resilience::BreakerState::open;
 }
 
-// Many callers at once, as the breaker needs some calls to decide. True: it opened.
+// Asks again and again, as the breaker needs some calls to decide. True: it opened.
 Task<bool> wait_until_open(store::Database& database, const Clock& clock, Deadline deadline) {
   while (!breaker_open(database) && !deadline.expired(clock.monotonic())) {
     static_cast<void>(co_await database.query(Deadline::after(milliseconds(200), clock),

@@ -193,6 +193,16 @@ TEST_F(Program, ConfigDocsIsTheDocumentationFile) {
             read_file(CITADEL_SOURCE_FOLDER "/docs/configuration.md", 1 << 20).value_or(""));
 }
 
+TEST_F(Program, AnImportWithoutAFolderOfItsOwnForItsStateIsRefused) {
+  const auto trace =
+      write("trace.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,1,1\n");
+  const auto key = write("admin.key", std::string(40, 'k'));
+  const auto result =
+      run({"import", trace, "--model", "m", "--key-file", key, "--url", "http://127.0.0.1:1"});
+  EXPECT_EQ(result.code, exit_wrong_use);
+  EXPECT_THAT(result.err, HasSubstr("--state"));
+}
+
 TEST_F(Program, OutputThatCannotBeWrittenIsAFailure) {
   // One that fits a buffer fails at its end only.
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"config", "docs"}, {"version"}}) {

@@ -143,13 +143,14 @@ class Import {
   std::size_t next_ = 0, resumed_at_ = 0;
 };
 
+// Empty where nobody says where: a folder that all may write to would let another user choose what is written.
 std::filesystem::path Import::state_file() const {
   if (!options_.state.empty()) return options_.state;
   const char* const state = std::getenv("XDG_STATE_HOME");
   const char* const home = std::getenv("HOME");
-  const std::filesystem::path base = state != nullptr && *state != '\0' ? std::filesystem::path(state)
-                                     : home != nullptr ? std::filesystem::path(home) / ".local/state"
-                                                       : std::filesystem::path("/tmp");
+  const bool has_state = state != nullptr && *state != '\0';
+  if (!has_state && (home == nullptr || *home == '\0')) return {};
+  const auto base = has_state ? std::filesystem::path(state) : std::filesystem::path(home) / ".local/state";
   // One an address, so that two instances do not push each other's aside.
   const auto where = to_hex(crypto::sha256(as_bytes(context_.url))).substr(0, 8);
   return base / "citadel" / fmt::format("import-{}-{}", digest_.substr(0, 16), where);
@@ -231,6 +232,10 @@ void Import::show_progress() const {
 }
 
 Result<void> Import::run(double rate) {
+  if (state_file().empty()) {
+    return fail(Code::invalid_argument,
+                "neither HOME nor XDG_STATE_HOME is set: say with --state in which file to keep how far it came");
+  }
   CITADEL_TRY(ask_instance());
   read_state();
   resumed_at_ = next_;

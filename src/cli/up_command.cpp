@@ -77,7 +77,7 @@ void print_welcome(const Context& context, const app::Config& config, const std:
       "Try, in another terminal:\n"
       "  build/release/bin/citadel status --url {0} --key-file {1}\n"
       "  build/release/bin/citadel verify --url {0} --key-file {1}\n"
-      "  curl -H \"Authorization: Bearer $(cat {1})\" {0}/v1/status\n\n"
+      "  printf 'Authorization: Bearer %s' \"$(cat {1})\" | curl -H @- {0}/v1/status\n\n"
       "Ctrl-C ends it; the data stays.\n",
       url, config.admin.key_file.string(), config.local.data.string());
 }

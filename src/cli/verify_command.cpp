@@ -56,12 +56,6 @@ json::object make_check(std::string_view id, bool passed, json::object measured,
           {"error", error.empty() ? json::value(nullptr) : json::value(error)}};
 }
 
-double ms_since(MonotonicTime begun) {
-  return static_cast<double>(
-             std::chrono::round<std::chrono::microseconds>(Monotonic::now() - begun).count()) /
-         1000;
-}
-
 // A record by HTTP, and the same record back out of the database.
 json::object check_record(ApiClient& client) {
   SeededRandom random(random_seed());

@@ -25,12 +25,6 @@ constexpr auto opens_within = 45s;
 constexpr auto heals_within = 60s;
 constexpr auto poll = 50ms;
 
-double ms_since(MonotonicTime begun) {
-  return static_cast<double>(
-             std::chrono::round<std::chrono::microseconds>(Monotonic::now() - begun).count()) /
-         1000;
-}
-
 Result<void> run_command(const std::string& command) {
   // Standard output is for the report.
   const int code = std::system(fmt::format("{{ {}\n}} >&2", command).c_str());
@@ -92,6 +86,12 @@ std::vector<std::string> send_records(ApiClient& client) {
 }
 
 }  // namespace
+
+double ms_since(MonotonicTime begun) {
+  return static_cast<double>(
+             std::chrono::round<std::chrono::microseconds>(Monotonic::now() - begun).count()) /
+         1000;
+}
 
 OutageOutcome check_outage(const Context& context, const OutageCommands& commands) {
   OutageOutcome out;

@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <string>
 
+#include "base/clock.hpp"
 #include "cli/context.hpp"
 
 namespace citadel::cli {
@@ -22,5 +23,8 @@ struct OutageOutcome {
 // happened, and waits until every one of them is stored. Blocks, about a minute at the most beside the
 // commands themselves.
 OutageOutcome check_outage(const Context& context, const OutageCommands& commands);
+
+// To the microsecond, as reports show it.
+double ms_since(MonotonicTime begun);
 
 }  // namespace citadel::cli

@@ -1,0 +1,91 @@
+// The daemon as a whole, on servers of its own.
+#include "app/service.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <thread>
+
+#include "aio/run.hpp"
+#include "http/client.hpp"
+#include "store/migrations.hpp"
+#include "support/servers.hpp"
+
+namespace citadel::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A migrated database, and a configuration that leads to it.
+class ServiceStopTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto name = servers_.new_database();
+    pg::ConnectOptions owner;
+    owner.host = servers_->direct().host;
+    owner.port = servers_->direct().port;
+    owner.database = name;
+    owner.user = local::owner_role;
+    owner.password = servers_->owner_password();
+    owner.route = pg::Route::direct;
+    asio::io_context context;
+    const auto soon = Deadline::after(30s);
+    const auto connected = aio::run(context, pg::Connection::connect(context.get_executor(), owner, soon));
+    ASSERT_TRUE(connected) << connected.error().to_string();
+    ASSERT_TRUE(aio::run(context, store::migrate(**connected, store::embedded_migrations(), soon, {})));
+    auto config = parse_config("", "test", {{}, {}, false});
+    ASSERT_TRUE(config);
+    config_ = *std::move(config);
+    config_.journal.folder = folder_.path() / "journal";
+    config_.http.listen = {"127.0.0.1", 0};
+    config_.database.host = servers_->pooled().host;
+    config_.database.port = servers_->pooled().port;
+    config_.database.name = name;
+    config_.database.user = local::app_role;
+    config_.database.tls = TlsMode::disable;
+    config_.database.password_file = {servers_->password_file(local::app_role), servers_->app_password()};
+    config_.database_direct.host = owner.host;
+    config_.database_direct.port = owner.port;
+    config_.database_direct.tls = TlsMode::disable;
+  }
+
+  support::Servers& servers_ = support::shared_servers();
+  const support::TempFolder folder_;
+  Config config_;
+};
+
+TEST_F(ServiceStopTest, AStopWaitsForAVerificationThatHasStoppedPostgres) {
+  const std::string key(40, 'k');
+  std::latch stopping(1), go_on(1);
+  std::atomic<bool> started_again = false;
+  const Outage outage{[&]() -> Result<void> {
+                        stopping.count_down();
+                        go_on.wait();
+                        return fail(Code::internal, "PostgreSQL is needed by other tests");
+                      },
+                      [&]() -> Result<void> {
+                        started_again = true;
+                        return {};
+                      }};
+  auto service = Service::start(config_, Secret(key), outage, Deadline::after(30s));
+  ASSERT_TRUE(service) << service.error().to_string();
+  std::jthread caller([&, url = (*service)->url()] {
+    asio::io_context context;
+    auto options = *http::parse_url(url);
+    options.api_key = Secret(key);
+    http::Client client(context.get_executor(), options);
+    (void)aio::run(context, client.request(http::Method::post, "/v1/verify", {}, "", Deadline::after(120s)));
+  });
+  stopping.wait();
+  std::jthread operation([&] {
+    std::this_thread::sleep_for(1s);  // sleep: PostgreSQL takes longer to stop than the service may
+    go_on.count_down();
+  });
+  // Records may be left in the journal after so short a time; what matters is who was waited for.
+  (void)(*service)->stop(Deadline::after(200ms));
+  EXPECT_TRUE(started_again);
+}
+
+}  // namespace
+}  // namespace citadel::app
