@@ -236,8 +236,8 @@ TEST(Runtime, RunOnPassesACancelOn) {
   asio::cancellation_signal cancel;
   Runtime runtime(2);
   const auto call = [](Executor other) -> Task<> {
-    co_await run_on(other, sleep_for(1h));
-  };  // sleep: endless
+    co_await run_on(other, sleep_for(1h));  // sleep: stands for work that only a cancel ends
+  };
   asio::post(runtime.executor(1), [&] {
     asio::co_spawn(runtime.executor(1), call(runtime.executor(0)),
                    asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr exception) {
