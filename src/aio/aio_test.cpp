@@ -222,7 +222,10 @@ TEST(Runtime, RunOnMayBeCancelledInTheMomentInWhichItEnds) {
                      asio::bind_cancellation_slot(caller.cancel.slot(),
                                                   [&](std::exception_ptr) { caller.ended.count_down(); }));
     });
-    std::this_thread::sleep_for(std::chrono::microseconds(i % 7 * 10));  // sleep: sweeps the two moments
+    // Sweeps the two moments across each other.
+    for (const auto until = Monotonic::now() + std::chrono::microseconds(i % 7 * 10);
+         Monotonic::now() < until;) {
+    }
     asio::post(runtime.executor(1), [&] { caller.cancel.emit(asio::cancellation_type::terminal); });
     caller.ended.wait();
   }
@@ -233,8 +236,8 @@ TEST(Runtime, RunOnPassesACancelOn) {
   asio::cancellation_signal cancel;
   Runtime runtime(2);
   const auto call = [](Executor other) -> Task<> {
-    co_await run_on(other, sleep_for(1h));
-  };  // sleep: endless
+    co_await run_on(other, sleep_for(1h));  // sleep: stands for work that only a cancel ends
+  };
   asio::post(runtime.executor(1), [&] {
     asio::co_spawn(runtime.executor(1), call(runtime.executor(0)),
                    asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr exception) {
