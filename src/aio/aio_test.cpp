@@ -215,7 +215,8 @@ TEST(Runtime, RunOnMayBeCancelledInTheMomentInWhichItEnds) {
   for (int i = 0; i < 2'000; ++i) {
     Caller& caller = callers.emplace_back();
     const auto call = [](Executor other, Monotonic::duration duration) -> Task<> {
-      co_await run_on(other, sleep_for(duration));  // sleep: stands for work that may be cancelled
+      // sleep: stands for work that may be cancelled
+      co_await run_on(other, sleep_for(duration));
     };
     asio::post(runtime.executor(1), [&, i] {
       asio::co_spawn(runtime.executor(1), call(runtime.executor(0), std::chrono::microseconds(i % 50)),

@@ -123,10 +123,12 @@ struct Service::Impl {
   }
 
   Result<void> start_parts(Deadline deadline, const std::stop_token& stop);
+  Task<Result<void>> start_database(Deadline deadline);
   void warm_up(Deadline deadline, const std::stop_token& stop);
   Result<void> start_server();
   void force_breaker(BreakerMode mode);
   Snapshot snapshot();
+  Task<> look_at_schema(Deadline deadline);
   Task<> watch_schema();
   Task<> keep_up();
   Result<void> stop_parts(Deadline deadline);
@@ -145,19 +147,24 @@ Snapshot Service::Impl::snapshot() {
   return out;
 }
 
+Task<> Service::Impl::look_at_schema(Deadline deadline) {
+  SchemaState found;
+  try {
+    found = schema_of(co_await database->query(deadline, store::Intent::read_your_writes, read_version, {}));
+  } catch (const pg::TypeMismatch& mismatch) {
+    found = {true, false, store::schema_mismatch(mismatch).error().message};
+  }
+  if (found.known && !found.current && found.reason != schema.reason) {
+    log::warning("app", "the schema is not usable; records wait in the journal", {{"reason", found.reason}});
+  }
+  if (found.known) schema = found;
+}
+
 // Asks until the schema is right; then starts the drain, which could not write before.
 Task<> Service::Impl::watch_schema() {
-  for (;;) {
-    const auto deadline = Deadline::after(std::chrono::seconds(5), clock);
-    const auto found =
-        schema_of(co_await database->query(deadline, store::Intent::read_your_writes, read_version, {}));
-    if (found.known && !found.current && found.reason != schema.reason) {
-      log::warning("app", "the schema is not usable; records wait in the journal",
-                   {{"reason", found.reason}});
-    }
-    if (found.known) schema = found;
-    if (schema.current) break;
-    co_await aio::sleep_for(schema_interval);
+  while (!schema.current) {
+    co_await look_at_schema(Deadline::after(std::chrono::seconds(5), clock));
+    if (!schema.current) co_await aio::sleep_for(schema_interval);
   }
   log::info("app", "the database is ready",
             {{"schema_version", store::embedded_migrations().back().version}});
@@ -188,10 +195,17 @@ Task<> Service::Impl::keep_up() {
   }
 }
 
+// What is ready has looked at the schema, where the database is there: its status is not "unknown" then.
+Task<Result<void>> Service::Impl::start_database(Deadline deadline) {
+  CITADEL_CO_TRY(co_await database->start(deadline));
+  co_await look_at_schema(deadline);
+  co_return Result<void>();
+}
+
 // Waits for the pool's first sessions, until the deadline or a stop.
 void Service::Impl::warm_up(Deadline deadline, const std::stop_token& stop) {
   auto cancel = std::make_shared<asio::cancellation_signal>();
-  auto warm = asio::co_spawn(data_plane(), database->start(deadline),
+  auto warm = asio::co_spawn(data_plane(), start_database(deadline),
                              asio::bind_cancellation_slot(cancel->slot(), asio::use_future));
   const std::stop_callback on_stop(stop, [&] {
     asio::post(data_plane(), [cancel] { cancel->emit(asio::cancellation_type::terminal); });

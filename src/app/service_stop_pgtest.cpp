@@ -79,7 +79,7 @@ TEST_F(ServiceStopTest, AStopWaitsForAVerificationThatHasStoppedPostgres) {
   });
   stopping.wait();
   std::jthread operation([&] {
-    std::this_thread::sleep_for(1s);  // sleep: PostgreSQL takes longer to stop than the service may
+    std::this_thread::sleep_for(12s);  // sleep: PostgreSQL takes longer to stop than the service may
     go_on.count_down();
   });
   // Records may be left in the journal after so short a time; what matters is who was waited for.
