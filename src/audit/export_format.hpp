@@ -76,7 +76,7 @@ class ExportReader {
   std::string checkpoint_;
   std::optional<Error> error_;
   // Reused from line to line: the bytes that an entry's views point to.
-  std::string leaf_, envelope_;
+  std::string leaf_, salt_, envelope_;
   std::vector<std::string> group_bytes_;
   std::vector<ExportedGroup> groups_;
 };

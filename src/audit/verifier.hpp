@@ -110,7 +110,7 @@ class Verifier {
   Result<void> check_place(const Leaf& leaf);
   Result<void> check_envelope(const ExportedEntry& entry, const Leaf& leaf);
   Result<void> check_groups(const ExportedEntry& entry, const Leaf& leaf);
-  Result<void> check_shown(const ExportedEntry& entry, Event event);
+  Result<void> check_shown(const ExportedEntry& entry, Event& event);
   Result<void> check_journal(const Event& event, const Leaf& leaf);
   Result<void> check_older();
   Result<void> check_end(const tlog::Checkpoint& checkpoint);
