@@ -18,8 +18,8 @@
 //
 // `event` is not signed: the verifier makes it again from the envelope and the groups, which are, and refuses
 // another. Where a prefix of the log was pruned, `first` is not 0 and the header's `before` is the tree
-// before it (tlog::CompactRange::encode). Memory is that of one line. A line has at most line_bytes_max
-// bytes.
+// before it (tlog::CompactRange::encode). Memory is that of one line. A line has at most
+// export_line_bytes_max bytes.
 #pragma once
 #include <functional>
 #include <string>
