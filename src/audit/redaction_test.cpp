@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "audit/audit_testing.hpp"
 
@@ -147,15 +147,16 @@ TEST(Redaction, RulesThatMakeNoSenseAreRefused) {
   EXPECT_EQ(error({.name = "r", .members = {"a"}}), "compiled");
 }
 
-// Twice the text takes about twice the time: what would be quadratic takes minutes here.
+// What would be quadratic takes minutes of the processor here; its time is asked for, not the clock's, since
+// the machine may be busy.
 TEST(Redaction, TakesLinearTimeForTextsThatAlmostMatch) {
   for (const std::string piece : {"4", "4 ", "4111 ", "4-", "bearer ", "Bearer a", "-----BEGIN ",
                                   "-----BEGIN PRIVATE KEY", "-----BEGIN X PRIVATE KEY-----"}) {
     std::string text;
-    while (text.size() < (4 << 20)) text += piece;
-    const auto begin = std::chrono::steady_clock::now();
+    while (text.size() < (512 << 10)) text += piece;
+    const std::clock_t begin = std::clock();
     (void)redacted_reason(text);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5)) << piece;
+    EXPECT_LT(std::clock() - begin, 8 * CLOCKS_PER_SEC) << piece;
   }
 }
 
