@@ -1,8 +1,8 @@
 // Leaf: the exact bytes that a log entry is, and the commitments in it. Deterministic CBOR (RFC 8949 §4.2.1),
 // so that one entry has one encoding:
 //
-//   [1, id (bstr 16), producer (bstr 16), epoch, sequence, class, time_us, retention, [[g, C_g (bstr 32)], …]]
-//   C_g = SHA-256("citadel/group/v1" || g:u8 || salt_g[32] || bytes_g)
+//   [1, id (bstr 16), producer (bstr 16), epoch, sequence, class, time_us, retention, [[g, C_g (bstr 32)],
+//   …]] C_g = SHA-256("citadel/group/v1" || g:u8 || salt_g[32] || bytes_g)
 //
 // The groups are in the order of their number, the envelope (0) always there. Nothing personal is in a leaf.
 // Pure; thread-safe.

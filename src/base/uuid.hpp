@@ -21,6 +21,9 @@ struct Uuid {
   // The Unix time of a version 7 id, to the millisecond. Meaningless for other versions.
   std::chrono::sys_time<std::chrono::milliseconds> time() const;
 
+  // Version 7 with the variant of RFC 9562.
+  bool is_version7() const { return version() == 7 && (bytes[8] & 0xC0) == 0x80; }
+
   // Lower-case, with hyphens: "018bd8f5-6a3b-7cc0-8000-0123456789ab".
   std::string to_string() const;
 };

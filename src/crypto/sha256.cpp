@@ -45,9 +45,13 @@ Digest end(EVP_MD_CTX* context) {
 }  // namespace
 
 Digest sha256(Bytes bytes) {
+  return sha256_of_pieces({bytes});
+}
+
+Digest sha256_of_pieces(std::initializer_list<Bytes> pieces) {
   thread_local const Context context = make_context();
   begin(context.get());
-  add(context.get(), bytes);
+  for (const Bytes piece : pieces) add(context.get(), piece);
   return end(context.get());
 }
 

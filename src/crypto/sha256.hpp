@@ -4,13 +4,15 @@
 //   Sha256 hash;
 //   hash.update(first).update(second);
 //   Digest same = hash.finish();
+//   Digest again = sha256_of_pieces({first, second});   // of pieces at hand, without an object
 //
-// sha256() may be called from any thread; one Sha256 object belongs to one thread at a time. Neither can
-// fail: where the library has no SHA-256 or no memory the process ends (CHECK), since no promise that rests
-// on it could be kept.
+// The functions allocate nothing after a thread's first call. They may be called from any thread; one Sha256
+// object belongs to one thread at a time. Nothing here can fail: where the library has no SHA-256 or no
+// memory the process ends (CHECK), since no promise that rests on it could be kept.
 #pragma once
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 
 #include "base/bytes.hpp"
@@ -21,6 +23,7 @@ inline constexpr std::size_t digest_bytes = 32;
 using Digest = std::array<std::byte, digest_bytes>;
 
 Digest sha256(Bytes bytes);
+Digest sha256_of_pieces(std::initializer_list<Bytes> pieces);
 
 class Sha256 {
  public:

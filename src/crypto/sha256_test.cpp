@@ -45,6 +45,11 @@ TEST(Sha256, NistVectorsByteByByte) {
   }
 }
 
+TEST(Sha256, PiecesAreOneMessage) {
+  EXPECT_EQ(hex(sha256_of_pieces({})), vectors[0].digest_hex);
+  EXPECT_EQ(hex(sha256_of_pieces({as_bytes("a"), {}, as_bytes("bc")})), vectors[3].digest_hex);
+}
+
 TEST(Sha256, AMillionTimesA) {
   EXPECT_EQ(hex(sha256(as_bytes(std::string(1'000'000, 'a')))),
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "http/message.hpp"
 
 namespace citadel::http {
@@ -16,9 +17,6 @@ int hex_digit(char c);
 
 // RFC 9110 §5.6.2.
 bool is_token_char(char c);
-
-// RFC 3629: no overlong forms, no surrogates.
-bool is_utf8(std::string_view text);
 
 enum class Plus : std::uint8_t { literal, space };
 

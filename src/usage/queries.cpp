@@ -264,7 +264,7 @@ Result<Uuid> parse_cursor(std::string_view text) {
     bits -= 8;
     if (filled < id.bytes.size()) id.bytes[filled++] = static_cast<std::uint8_t>(held >> bits);
   }
-  if (!good || !is_uuid7(id) || make_cursor(id) != text) {
+  if (!good || !id.is_version7() || make_cursor(id) != text) {
     return fail(Code::invalid_argument, "cursor is not one that a page of this list has given");
   }
   return id;

@@ -22,7 +22,7 @@ bool fits(std::int64_t tokens) {
 }
 
 const char* first_bad_field(const RequestRecord& record) {
-  if (!is_uuid7(record.id)) return "id";
+  if (!record.id.is_version7()) return "id";
   if (std::chrono::abs(record.id.time() - record.started_at) > id_skew_max) return "started_at";
   if (!fits(record.tenant, name_bytes_max)) return "tenant";
   if (!fits(record.model, name_bytes_max)) return "model";
@@ -42,10 +42,6 @@ const char* first_bad_field(const RequestRecord& record) {
 }
 
 }  // namespace
-
-bool is_uuid7(const Uuid& id) {
-  return id.version() == 7 && (id.bytes[8] & 0xC0) == 0x80;
-}
 
 Result<void> check_record(const RequestRecord& record) {
   const char* field = first_bad_field(record);

@@ -60,7 +60,4 @@ struct IngestLimits {
 // where it is read. invalid_argument names the field.
 Result<void> check_record(const RequestRecord& record);
 
-// A version 7 id with the variant of RFC 9562.
-bool is_uuid7(const Uuid& id);
-
 }  // namespace citadel::usage

@@ -2,15 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <boost/json/array.hpp>
-#include <boost/json/monotonic_resource.hpp>
 #include <cmath>
 
 #include "base/bytes.hpp"
 #include "base/time_text.hpp"
-#include "json/lines.hpp"
+#include "json/body.hpp"
 #include "json/object_reader.hpp"
-#include "json/parse.hpp"
 
 namespace citadel::usage {
 namespace {
@@ -20,7 +17,6 @@ using json::ObjectReader;
 
 // A record is flat: an array around it and one level of its own.
 constexpr std::size_t depth_max = 4;
-constexpr std::size_t scratch_bytes = 16 << 10;
 constexpr json::TextLimits name_limits{.bytes_min = 1, .bytes_max = name_bytes_max};
 constexpr json::TextLimits label_limits{.bytes_min = 1, .bytes_max = label_bytes_max};
 
@@ -66,7 +62,7 @@ class RecordReader {
     std::optional<Uuid> id;
     if (id_text) {
       id = parse_uuid(*id_text);
-      if (!id || !is_uuid7(*id)) return in.refuse("id", "must be a UUID of version 7 (RFC 9562)");
+      if (!id || !id->is_version7()) return in.refuse("id", "must be a UUID of version 7 (RFC 9562)");
       check_window(in, "id", id->time());
     }
     std::optional<WallTime> started;
@@ -116,51 +112,6 @@ class RecordReader {
   Random& random_;
 };
 
-std::unexpected<Error> too_many(std::size_t records_max) {
-  return fail(Code::invalid_argument, fmt::format("the body holds more than {} records", records_max));
-}
-
-Result<std::vector<RequestRecord>> parse_lines(std::string_view body, const IngestLimits& limits,
-                                               RecordReader& reader) {
-  std::vector<RequestRecord> records;
-  const json::ParseLimits parse_limits{.depth_max = depth_max, .size_bytes_max = limits.line_bytes_max};
-  CITADEL_TRY(
-      json::for_each_line(body, parse_limits, [&](std::size_t line, const bj::value& value) -> Result<void> {
-        if (records.size() == limits.records_max) return too_many(limits.records_max);
-        auto record = reader.read(value, "");
-        if (!record) {
-          Error error = std::move(record).error();
-          error.message = fmt::format("line {}, {}", line, error.message);
-          return std::unexpected(std::move(error));
-        }
-        records.push_back(*std::move(record));
-        return {};
-      }));
-  return records;
-}
-
-Result<std::vector<RequestRecord>> parse_whole(std::string_view body, const IngestLimits& limits,
-                                               RecordReader& reader) {
-  std::vector<RequestRecord> records;
-  unsigned char scratch[scratch_bytes];
-  bj::monotonic_resource memory(scratch, sizeof scratch);
-  const json::ParseLimits parse_limits{.depth_max = depth_max, .size_bytes_max = limits.body_bytes_max};
-  CITADEL_ASSIGN(const auto value, json::parse(body, parse_limits, {}, &memory));
-  const bj::array* array = value.if_array();
-  if (array == nullptr) {
-    CITADEL_ASSIGN(auto record, reader.read(value, ""));
-    records.push_back(std::move(record));
-    return records;
-  }
-  if (array->size() > limits.records_max) return too_many(limits.records_max);
-  records.reserve(array->size());
-  for (std::size_t i = 0; i < array->size(); ++i) {
-    CITADEL_ASSIGN(auto record, reader.read((*array)[i], fmt::format("/{}", i)));
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
 void write_duration(json::Writer& out, std::string_view name,
                     const std::optional<std::int64_t>& microseconds) {
   if (microseconds) out.key(name).number(static_cast<double>(*microseconds) / 1000);
@@ -173,14 +124,19 @@ void write_text(json::Writer& out, std::string_view name, const std::optional<st
 
 Result<std::vector<RequestRecord>> parse_records(std::string_view body, BodyForm form,
                                                  const IngestLimits& limits, WallTime now, Random& random) {
-  if (body.size() > limits.body_bytes_max) {
-    return fail(Code::invalid_argument,
-                fmt::format("the body has {} bytes; the limit is {}", body.size(), limits.body_bytes_max));
-  }
   RecordReader reader(limits, now, random);
-  auto records =
-      form == BodyForm::ndjson ? parse_lines(body, limits, reader) : parse_whole(body, limits, reader);
-  if (records && records->empty()) return fail(Code::invalid_argument, "the body holds no record");
+  std::vector<RequestRecord> records;
+  const json::BodyLimits body_limits{.noun = "record",
+                                     .values_max = limits.records_max,
+                                     .body_bytes_max = limits.body_bytes_max,
+                                     .line_bytes_max = limits.line_bytes_max,
+                                     .depth_max = depth_max};
+  CITADEL_TRY(json::for_each_value(body, form, body_limits,
+                                   [&](const bj::value& value, std::string_view path) -> Result<void> {
+                                     CITADEL_ASSIGN(auto record, reader.read(value, path));
+                                     records.push_back(std::move(record));
+                                     return {};
+                                   }));
   return records;
 }
 

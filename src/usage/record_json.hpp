@@ -21,12 +21,13 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "json/body.hpp"
 #include "json/writer.hpp"
 #include "usage/record.hpp"
 
 namespace citadel::usage {
 
-enum class BodyForm : std::uint8_t { json, ndjson };
+using json::BodyForm;
 
 // At least one record, at most limits.records_max. Errors are invalid_argument. `random` makes the missing
 // ids.

@@ -81,7 +81,7 @@ TEST(RecordJson, FillsInWhatIsAbsent) {
   const auto records = parse(R"({"model":"m","prompt_tokens":1,"completion_tokens":2})");
   ASSERT_TRUE(records.has_value());
   const RequestRecord& record = records->front();
-  EXPECT_TRUE(is_uuid7(record.id));
+  EXPECT_TRUE(record.id.is_version7());
   EXPECT_EQ(WallTime(record.id.time()), now);
   EXPECT_EQ(record.started_at, now);
   EXPECT_EQ(record.tenant, "default");

@@ -1,0 +1,100 @@
+// Verifier: goes through a log from its first entry to a signed checkpoint and says the first thing that is
+// wrong. The same for an export and for the database: it needs the entries in order, the public keys, and
+// nothing else. Pure; memory does not grow with the log.
+//
+//   Verifier verifier({.policy = {.origin = …, .log_keys = …}});
+//   for (entry : log) CITADEL_TRY(verifier.feed(entry));
+//   CITADEL_TRY(verifier.finish(checkpoint_note));
+//
+// What is checked, entry by entry:
+//   - indexes follow each other; the leaf is canonical
+//   - each producer's epochs only grow, and in an epoch the sequence starts at 1 and has no gap and no
+//   repeat.
+//     A hole is excused by a later audit.gap entry that names it (journal_range.hpp); one that is not, or
+//     whose audit.gap entry cannot be read, is an error at the end. An audit.started entry that names a later
+//     last position than was seen opens a hole too, so that a tail that was cut off shows
+//   - where the tree's own hash of the entry is given, the leaf has it: this names the entry that was edited
+//   - where envelope or groups are given, they are what the leaf commits to, and the envelope is of this leaf
+//   - at the size of the older checkpoint, if one is trusted: its root
+// and at the end size, root, signature and witnesses of the checkpoint.
+//
+// The first fault ends it: feed() and finish() then give the same error again (corrupt), and finding() the
+// place. A fault of a root has no place of its own: it lies in [first, end), and where a hole is open too,
+// that is named instead.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "audit/leaf.hpp"
+#include "tlog/checkpoint.hpp"
+#include "tlog/merkle.hpp"
+
+namespace citadel::audit {
+
+struct ExportedContent {
+  Salt salt{};
+  std::string_view bytes;
+};
+struct ExportedGroup {
+  Group group = Group::details;
+  ExportedContent content;
+};
+// Views; they need to live during feed() only.
+struct ExportedEntry {
+  std::uint64_t index = 0;
+  std::string_view leaf;
+  std::optional<tlog::Hash> tree_hash;  // what the log's own tile says of this leaf
+  std::optional<ExportedContent> envelope;
+  std::span<const ExportedGroup> groups;
+};
+
+struct VerifierOptions {
+  tlog::LogPolicy policy;                       // of the checkpoint at the end
+  std::optional<std::string> older_checkpoint;  // a note that is trusted: kept from an earlier verification
+  // Where a prefix was pruned: the tree before the first entry. Its producers' sequences then begin anywhere.
+  tlog::CompactRange before;
+  std::size_t producers_max = 10'000;
+  std::size_t holes_max = 10'000;
+};
+
+// Where the first fault lies: [first, end); equal where no entry is at fault, but the checkpoint.
+struct Finding {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+  std::string what;  // a sentence without the place
+};
+
+struct VerifierCounts {
+  std::uint64_t entries = 0;
+  std::uint64_t envelopes = 0;          // checked
+  std::uint64_t envelopes_missing = 0;  // erased, pruned or not exported
+  std::uint64_t groups = 0;             // checked
+  std::uint64_t groups_missing = 0;
+  std::uint64_t sequences_excused = 0;  // by audit.gap
+  std::map<Uuid, std::uint64_t> by_producer;
+  std::optional<WallTime> first_time, last_time;  // of the first and the last entry
+};
+
+class Verifier {
+ public:
+  explicit Verifier(VerifierOptions options);
+
+  Result<void> feed(const ExportedEntry& entry);
+  // The checkpoint that was met; its witnesses and times are for the report.
+  Result<tlog::VerifiedCheckpoint> finish(std::string_view checkpoint_note);
+
+  const VerifierCounts& counts() const { return counts_; }
+  const std::optional<Finding>& finding() const { return finding_; }
+  std::uint64_t next_index() const { return tree_.size(); }
+
+ private:
+  VerifierOptions options_;
+  tlog::CompactRange tree_;
+  VerifierCounts counts_;
+  std::optional<Finding> finding_;
+};
+
+}  // namespace citadel::audit

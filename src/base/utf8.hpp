@@ -1,0 +1,9 @@
+// UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. Pure; takes any bytes.
+#pragma once
+#include <string_view>
+
+namespace citadel {
+
+bool is_utf8(std::string_view text);
+
+}  // namespace citadel
