@@ -402,7 +402,7 @@ CREATE TABLE audit.pending (
   action       text NOT NULL,
   object_type  text NOT NULL,
   object       text NOT NULL,
-  tenant       text NOT NULL DEFAULT '',
+  tenant       text NOT NULL DEFAULT 'default',
   subject      text NOT NULL DEFAULT '',
   session_role text NOT NULL DEFAULT session_user,
   actor        text NOT NULL DEFAULT coalesce(current_setting('citadel.actor', true), ''),
@@ -441,7 +441,7 @@ ALTER TABLE audit.pending ENABLE ALWAYS TRIGGER append_only;
 -- A row of a table as it stands in an entry: without the secret columns; where that is more than an entry takes, each
 -- long value is replaced by its length and SHA-256, and at last the whole row.
 CREATE FUNCTION audit.shown(whole jsonb, secret_columns text[]) RETURNS jsonb
-  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   bytes_max constant integer := 20000;
   value_bytes_max constant integer := 1000;
@@ -480,8 +480,8 @@ BEGIN
      AND a.attname <> ALL (secret_columns);
   INSERT INTO audit.pending (action, object_type, object, tenant, details)
   VALUES ('database.' || lower(TG_OP), TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME,
-          CASE WHEN TG_LEVEL = 'ROW' THEN left(coalesce(key, ''), 50) ELSE '' END,
-          CASE WHEN jsonb_typeof(row_now -> 'tenant') = 'string' THEN left(row_now ->> 'tenant', 50) ELSE '' END,
+          CASE WHEN TG_LEVEL = 'STATEMENT' THEN 'all rows' ELSE coalesce(nullif(key, ''), 'a row without a key') END,
+          coalesce(nullif(row_now ->> 'tenant', ''), 'default'),
           json_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP),
                             'before', audit.shown(row_before, secret_columns), 'after', audit.shown(row_after, secret_columns)));
   RETURN NULL;
@@ -605,7 +605,7 @@ BEGIN
   VALUES (done.events, done.groups, done.keys, of_tenant, sha256(convert_to(of_subject, 'UTF8')), why, who)
   RETURNING id, subject_digest INTO done.id, done.subject_digest;
   INSERT INTO audit.pending (action, object_type, object, tenant, reason, details)
-  VALUES ('audit.erased', 'subject', encode(done.subject_digest, 'hex'), of_tenant, why,
+  VALUES ('audit.erasure', 'subject', encode(done.subject_digest, 'hex'), of_tenant, why,
           json_build_object('erasure', done.id, 'erased_by', who, 'events', done.events, 'groups', done.groups, 'keys', done.keys));
   RETURN done.id;
 END $$;
@@ -613,6 +613,28 @@ COMMENT ON FUNCTION audit.erase_subject(text, text, text, text) IS
   'Destroys a subject''s keys, rows and salts, unless a hold keeps them; leaves a row in audit.erasure and an entry; returns the erasure''s id';
 REVOKE ALL ON FUNCTION audit.erase_subject(text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.erase_subject(text, text, text, text) TO citadel_app;
+
+-- The log as it is goes on, although a signed checkpoint says otherwise. The fence goes past the other line's, so that
+-- nobody who still follows that one can publish.
+CREATE FUNCTION audit.accept_fork(stored_size bigint, stored_root bytea, stored_fence bigint, why text, who text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  head audit.head;
+BEGIN
+  IF why = '' OR who = '' THEN
+    RAISE EXCEPTION 'to accept a fork needs a reason and who accepts it' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  PERFORM pg_advisory_xact_lock(4850147, 2);
+  UPDATE audit.head SET fence = greatest(fence, stored_fence) + 1, updated_at = clock_timestamp() RETURNING * INTO head;
+  INSERT INTO audit.pending (action, object_type, object, reason, details)
+  VALUES ('audit.fork_accepted', 'audit_log', head.origin, why,
+          json_build_object('accepted_by', who, 'checkpoint_size', stored_size, 'checkpoint_root', encode(stored_root, 'hex'),
+                            'head_size', head.size, 'head_root', encode(head.root, 'hex'), 'fence', head.fence));
+END $$;
+COMMENT ON FUNCTION audit.accept_fork(bigint, bytea, bigint, text, text) IS
+  'Records in the log that it goes on although it does not extend the checkpoint given, and moves the fence past that line''s';
+REVOKE ALL ON FUNCTION audit.accept_fork(bigint, bytea, bigint, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.accept_fork(bigint, bytea, bigint, text, text) TO citadel_app;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- What is watched today. Not watched, because the daemon alone writes them, as a matter of course, and they hold no

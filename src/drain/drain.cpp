@@ -64,6 +64,10 @@ class ByKind {
 
 }  // namespace
 
+Task<Result<void>> Sink::refused(pg::Transaction&, Origin, const journal::Frame&, const Error&, Deadline) {
+  co_return Result<void>();
+}
+
 struct Drain::Impl {
   store::Database& database;
   journal::Journal& journal;
@@ -83,6 +87,7 @@ struct Drain::Impl {
   bool idle = false;
   bool closing = false;
   Uuid producer;
+  std::function<void(journal::Position)> drained;
 
   Impl(store::Database& d, journal::Journal& j, Options o, const Clock& c, std::uint64_t seed)
       : database(d),
@@ -155,6 +160,10 @@ void Drain::kick() {
 
 Status Drain::status() const {
   return impl_->status;
+}
+
+void Drain::on_drained(std::function<void(journal::Position)> callback) {
+  impl_->drained = std::move(callback);
 }
 
 Task<Result<void>> Drain::close(Deadline deadline) {
@@ -238,6 +247,7 @@ Task<Result<bool>> Drain::Impl::drain_one() {
   }
   crash_point(CrashPoint::drain_after_commit);
   const auto last = batch.last();
+  if (drained) drained(last);
   CITADEL_CO_TRY(co_await on_files([this, last] { return journal.advance(last); }));
   crash_point(CrashPoint::drain_after_advance);
   status.drained = last;
@@ -326,6 +336,8 @@ Task<Result<void>> Drain::Impl::write_dead_letter(const journal::Frame& frame, c
         const pg::Params letter(producer, epoch, sequence, frame.id, static_cast<std::int16_t>(frame.kind),
                                 as_bytes(frame.payload), reason.to_string());
         CITADEL_CO_TRY(co_await transaction.execute(set_aside, letter, deadline));
+        const Origin origin{producer, frame.position.epoch};
+        CITADEL_CO_TRY(co_await sinks.at(frame.kind)->refused(transaction, origin, frame, reason, deadline));
         CITADEL_CO_TRY(
             co_await transaction.execute(move_watermark, pg::Params(producer, epoch, sequence), deadline));
         co_return true;
