@@ -8,7 +8,6 @@
 // Functions may be called from any thread.
 #pragma once
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +22,7 @@ inline constexpr std::size_t proof_hashes_max = 63;
 inline constexpr std::size_t proof_extra_bytes_max = 65'536;
 
 struct LogProof {
-  std::optional<std::string> extra;  // raw bytes, not authenticated: never trust them
+  std::string extra;  // raw bytes, not authenticated: never trust them; empty is none
   std::uint64_t index = 0;
   std::vector<Hash> inclusion;  // from the leaf's sibling up
   std::string checkpoint;       // the file of the signed note, as it is

@@ -58,8 +58,9 @@ struct TilePath {
 
 // How many hashes the tile has in a tree of `size`: 0 where it does not exist, at most 256.
 std::uint32_t tile_width(std::uint8_t level, std::uint64_t index, std::uint64_t size);
-// Every tile of a tree, by level and index; every entry bundle is one of level 0.
-std::vector<TileId> tiles_of(std::uint64_t size);
+// How many tiles the level has in a tree of `size`, the partial one too. As many entry bundles as tiles of
+// level 0.
+std::uint64_t tile_count(std::uint8_t level, std::uint64_t size);
 // The partial tiles of a tree of `size`, lowest level first: what TileBuilder goes on from. They hold every
 // hash that the root is made of.
 std::vector<TileId> tiles_for_root(std::uint64_t size);
