@@ -17,16 +17,16 @@ namespace citadel::audit {
 // An event of the log, as far as another with its id has to be compared with it.
 struct StoredEvent {
   std::uint64_t index = 0;
-  std::optional<Event> event;  // with its groups; nothing where they were erased or pruned
+  std::optional<Event> event = {};  // with its groups; nothing where they were erased or pruned
 };
 using StoredEvents = std::map<Uuid, StoredEvent>;
 
 struct Slot {
-  Draft draft;
+  Draft draft = {};
   const journal::Frame* frame = nullptr;  // none: it is from audit.pending
-  std::optional<SubjectKey> key;          // where it has groups
-  std::string wrapped_key;                // the data key under `key`
-  std::string leaf;
+  std::optional<SubjectKey> key = {};     // where it has groups
+  std::string wrapped_key = {};           // the data key under `key`
+  std::string leaf = {};
 };
 
 struct Conflict {
@@ -39,7 +39,7 @@ struct Conflict {
 
 struct Letter {
   const journal::Frame* frame = nullptr;
-  std::string reason;
+  std::string reason = {};
 };
 
 struct Batch {

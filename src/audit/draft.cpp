@@ -40,9 +40,10 @@ Action action_of(const PendingRow& row) {
 }
 
 Actor actor_of(const PendingRow& row) {
-  Actor actor{.type = "database_role",
-              .id = name_of(row.session_role, "unknown"),
-              .address = printable(row.address, limits.name_bytes_max)};
+  Actor actor;
+  actor.type = "database_role";
+  actor.id = name_of(row.session_role, "unknown");
+  actor.address = printable(row.address, limits.name_bytes_max);
   if (row.actor.empty()) return actor;
   if (row.session_role != daemon_role) {
     actor.on_behalf_of = printable(row.actor, limits.name_bytes_max);
@@ -93,32 +94,34 @@ Draft draft_of(const Marker& marker, const SourcePosition& source, WallTime now,
                const crypto::AesGcmKey& journal_key) {
   const auto action = find_action(marker.action);
   CITADEL_CHECK(action.has_value(), "a marker's action is in the catalogue");
-  const Event event{.id = id_of(source, now),
-                    .time = now,
-                    .received_at = now,
-                    .tenant = name_of(marker.tenant, "default"),
-                    .actor = {.type = "system", .id = "citadel"},
-                    .action = std::string(marker.action),
-                    .object = {name_of(marker.object.type, "audit_event"), name_of(marker.object.id, "unknown")},
-                    .outcome = Outcome::failure,
-                    .reason = printable(marker.reason, limits.reason_bytes_max)};
+  Event event;
+  event.id = id_of(source, now);
+  event.time = event.received_at = now;
+  event.tenant = name_of(marker.tenant, "default");
+  event.actor.type = "system";
+  event.actor.id = "citadel";
+  event.action = marker.action;
+  event.object = {name_of(marker.object.type, "audit_event"), name_of(marker.object.id, "unknown")};
+  event.outcome = Outcome::failure;
+  event.reason = printable(marker.reason, limits.reason_bytes_max);
   return seal(event, *action, source, journal_key);
 }
 
 Draft draft_of(const PendingRow& row, const SourcePosition& source, WallTime now,
                const crypto::AesGcmKey& journal_key) {
   const Action action = action_of(row);
-  Event event{.id = row.id,
-              .time = row.at,
-              .received_at = std::max(now, row.at),
-              .tenant = name_of(row.tenant, "default"),
-              .actor = actor_of(row),
-              .action = std::string(action.name),
-              .object = {name_of(row.object_type, "unknown"), name_of(row.object, "unknown")},
-              .outcome = Outcome::success,
-              .reason = printable(row.reason, limits.reason_bytes_max),
-              .request_id = printable(row.request_id, limits.name_bytes_max),
-              .subject = printable(row.subject, limits.name_bytes_max)};
+  Event event;
+  event.id = row.id;
+  event.time = row.at;
+  event.received_at = std::max(now, row.at);
+  event.tenant = name_of(row.tenant, "default");
+  event.actor = actor_of(row);
+  event.action = action.name;
+  event.object = {name_of(row.object_type, "unknown"), name_of(row.object, "unknown")};
+  event.outcome = Outcome::success;
+  event.reason = printable(row.reason, limits.reason_bytes_max);
+  event.request_id = printable(row.request_id, limits.name_bytes_max);
+  event.subject = printable(row.subject, limits.name_bytes_max);
   if (row.details) {
     std::string details = *row.details;
     std::ranges::replace_if(details, [](char c) { return c == '\n' || c == '\r'; }, ' ');

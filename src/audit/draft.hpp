@@ -32,9 +32,9 @@ struct SourcePosition {
 };
 
 struct Draft {
-  SourcePosition source;
-  Record record;
-  Event event;  // what the envelope says, without groups
+  SourcePosition source = {};
+  Record record = {};
+  Event event = {};  // what the envelope says, without groups
   Severity severity = Severity::info;
 };
 
@@ -57,7 +57,7 @@ struct PendingRow {
   WallTime at;
   Uuid id;
   std::string action, object_type, object, tenant, subject, session_role, actor, request_id, address, reason;
-  std::optional<std::string> details;  // JSON
+  std::optional<std::string> details = {};  // JSON
 };
 // The actor is whom citadel.actor names ("type:id") only where the daemon's own role had logged in; for
 // others it is the database's role, and what they claimed stands as on_behalf_of. Always succeeds, because

@@ -186,15 +186,14 @@ Result<void> open_stored(const pg::Rows& rows, StoredEvents& stored, const Audit
     auto& found = stored[row.get<Uuid>(0)];
     if (!found.event) continue;
     const auto group = static_cast<Group>(row.get<std::int16_t>(1));
-    const auto key = unwrap_subject_key(keys, row.get<std::string_view>(4), row.get<std::string_view>(5),
-                                        row.get<Bytes>(6));
     if (row.get<Bytes>(6).empty()) {
       found.event.reset();
       continue;
     }
-    if (!key) return std::unexpected(key.error());
+    CITADEL_ASSIGN(const auto key, unwrap_subject_key(keys, row.get<std::string_view>(4), row.get<std::string_view>(5),
+                                                      row.get<Bytes>(6)));
     CITADEL_ASSIGN(auto opened, open_group(found.event->id, group, as_text(row.get<Bytes>(3)),
-                                           as_text(row.get<Bytes>(2)), *key));
+                                           as_text(row.get<Bytes>(2)), key));
     found.event->group(group) = std::move(opened.bytes);
   }
   return {};

@@ -68,14 +68,17 @@ struct Sequencer::Impl {
 
   Task<Result<Batch>> begin(pg::Transaction& transaction, tlog::TileBuilder& tree, Deadline deadline);
   void add_frames(Batch& batch, Origin origin, std::span<const journal::Frame> frames);
-  Result<void> put_aside_unopened(Batch& batch);
+  void put_aside(Batch& batch, Slot& slot, std::string_view reason);
+  Result<bool> wrap_key(Slot& slot);
+  Result<void> wrap_frame_keys(Batch& batch);
   Task<Result<void>> settle_repeats(pg::Transaction& transaction, Batch& batch, Deadline deadline);
   Task<Result<void>> add_pending(pg::Transaction& transaction, Batch& batch, Deadline deadline);
-  Task<Result<void>> wrap_keys(pg::Transaction& transaction, Batch& batch, Deadline deadline);
+  Task<Result<void>> check_keys(pg::Transaction& transaction, const Batch& batch, Deadline deadline);
   Task<Result<void>> finish(pg::Transaction& transaction, Batch& batch, tlog::TileBuilder& tree, Origin origin,
                             Deadline deadline);
   Task<Result<SinkOutcome>> append_batch(pg::Transaction& transaction, Origin origin,
                                          std::span<const journal::Frame> frames, Deadline deadline);
+  Task<Result<std::uint64_t>> append_pending_batch(pg::Transaction& transaction, Origin origin, Deadline deadline);
   Result<SinkOutcome> without_partition_errors(Result<SinkOutcome> outcome);
 };
 
@@ -194,45 +197,56 @@ Task<Result<Batch>> Sequencer::Impl::begin(pg::Transaction& transaction, tlog::T
   co_return batch;
 }
 
+// Leaves a marker in the place of a frame that cannot be stored, and keeps its bytes.
+void Sequencer::Impl::put_aside(Batch& batch, Slot& slot, std::string_view reason) {
+  const SourcePosition source = slot.draft.source;
+  log::error("audit", "a record of the audit journal cannot be read; it is kept in citadel.dead_letter",
+             {{"epoch", source.epoch}, {"sequence", source.sequence}, {"reason", reason}});
+  batch.letters.push_back({slot.frame, std::string(reason)});
+  slot.draft = undecodable(*slot.frame, source, reason, clock.wall(), keys->journal.front());
+  ++batch.outcome.undecodable;
+}
+
 void Sequencer::Impl::add_frames(Batch& batch, Origin origin, std::span<const journal::Frame> frames) {
   for (const journal::Frame& frame : frames) {
-    const SourcePosition source{origin.producer, origin.epoch, frame.position.sequence};
     auto draft = draft_of(frame);
-    if (draft) {
-      draft->source = source;
-      batch.slots.push_back({.draft = *std::move(draft), .frame = &frame});
-      continue;
-    }
-    log::error("audit", "a record of the audit journal cannot be read; it is kept in citadel.dead_letter",
-               {{"epoch", origin.epoch}, {"sequence", frame.position.sequence}, {"error", draft.error()}});
-    batch.letters.push_back({&frame, draft.error().message});
-    batch.slots.push_back(
-        {.draft = undecodable(frame, source, draft.error().message, clock.wall(), keys->journal.front()),
-         .frame = &frame});
-    ++batch.outcome.undecodable;
+    Slot& slot = batch.slots.emplace_back(Slot{.frame = &frame});
+    if (draft) slot.draft = *std::move(draft);
+    slot.draft.source = {origin.producer, origin.epoch, frame.position.sequence};
+    if (!draft) put_aside(batch, slot, draft.error().message);
   }
 }
 
-// Events whose groups do not open. Where none has ever opened, the key is the likelier fault.
-Result<void> Sequencer::Impl::put_aside_unopened(Batch& batch) {
-  for (Slot& slot : batch.slots) {
-    if (slot.frame == nullptr || slot.draft.record.groups.empty()) continue;
-    if (open_draft(slot.draft, keys->journal)) key_proven = true;
+// The data key under the subject's. False where no journal key that is known opens it.
+Result<bool> Sequencer::Impl::wrap_key(Slot& slot) {
+  const Record& record = slot.draft.record;
+  if (record.groups.empty()) return true;
+  slot.key = subjects.find(key_name(slot.draft));
+  if (!slot.key) return not_prepared("a subject's key is not at hand");
+  for (const auto& key : keys->journal) {
+    auto wrapped = rewrap_key(record.wrapped_key, key, *slot.key->key, record.id);
+    if (!wrapped) continue;
+    slot.wrapped_key = *std::move(wrapped);
+    return true;
   }
+  return false;
+}
+
+// An event whose key does not open stands aside; but where none has ever opened, the daemon's own master key
+// is the likelier fault.
+Result<void> Sequencer::Impl::wrap_frame_keys(Batch& batch) {
+  std::vector<Slot*> unopened;
   for (Slot& slot : batch.slots) {
-    if (slot.frame == nullptr || slot.draft.record.groups.empty()) continue;
-    const auto opened = open_draft(slot.draft, keys->journal);
-    if (opened) continue;
-    if (!key_proven) {
-      return fail(Code::corrupt,
-                  "the records of the audit journal were encrypted under another master key: give the daemon the key "
-                  "that it had when it took them");
-    }
-    batch.letters.push_back({slot.frame, opened.error().message});
-    slot.draft = undecodable(*slot.frame, slot.draft.source, opened.error().message, clock.wall(),
-                             keys->journal.front());
-    ++batch.outcome.undecodable;
+    CITADEL_ASSIGN(const bool wrapped, wrap_key(slot));
+    if (!wrapped) unopened.push_back(&slot);
+    if (wrapped && !slot.draft.record.groups.empty()) key_proven = true;
   }
+  if (!unopened.empty() && !key_proven) {
+    return fail(Code::corrupt,
+                "the records of the audit journal were encrypted under another master key: give the daemon the key "
+                "that it had when it took them");
+  }
+  for (Slot* slot : unopened) put_aside(batch, *slot, "its data key does not open");
   return {};
 }
 
@@ -264,30 +278,20 @@ Task<Result<void>> Sequencer::Impl::add_pending(pg::Transaction& transaction, Ba
     const SourcePosition source{batch.head.pending_producer, 1,
                                 batch.head.pending_sequence + batch.pending_numbers.size() + 1};
     Draft draft = draft_of(row, source, clock.wall(), keys->journal.front());
-    const bool has_key = draft.record.groups.empty() || subjects.find(key_name(draft));
-    if (!has_key || !months.contains(month_of(draft.record.retention, draft.event.time))) break;
+    Slot slot{.draft = std::move(draft)};
+    if (!wrap_key(slot) || !months.contains(month_of(slot.draft.record.retention, row.at))) break;
     batch.pending_numbers.push_back(row.number);
-    batch.slots.push_back({.draft = std::move(draft)});
+    batch.slots.push_back(std::move(slot));
   }
   co_return Result<void>();
 }
 
 // Under the log's lock, which an erasure takes too: a key that is alive here is so until the commit.
-Task<Result<void>> Sequencer::Impl::wrap_keys(pg::Transaction& transaction, Batch& batch, Deadline deadline) {
+Task<Result<void>> Sequencer::Impl::check_keys(pg::Transaction& transaction, const Batch& batch,
+                                               Deadline deadline) {
   std::vector<std::int64_t> used;
-  for (Slot& slot : batch.slots) {
-    Record& record = slot.draft.record;
-    if (record.groups.empty()) continue;
-    slot.key = subjects.find(key_name(slot.draft));
-    if (!slot.key) co_return not_prepared("a subject's key is not at hand");
-    used.push_back(slot.key->id);
-    Result<std::string> wrapped = fail(Code::corrupt, "there is no key");
-    for (const auto& key : keys->journal) {
-      wrapped = rewrap_key(record.wrapped_key, key, *slot.key->key, record.id);
-      if (wrapped) break;
-    }
-    if (!wrapped) co_return std::unexpected(std::move(wrapped).error());
-    slot.wrapped_key = *std::move(wrapped);
+  for (const Slot& slot : batch.slots) {
+    if (!slot.draft.record.groups.empty()) used.push_back(slot.key->id);
   }
   CITADEL_CO_ASSIGN(const bool alive, co_await subjects.all_alive(transaction, std::move(used), deadline));
   if (!alive) co_return not_prepared("a subject's key was destroyed meanwhile");
@@ -326,11 +330,11 @@ Task<Result<SinkOutcome>> Sequencer::Impl::append_batch(pg::Transaction& transac
   tlog::TileBuilder tree;
   CITADEL_CO_ASSIGN(Batch batch, co_await begin(transaction, tree, deadline));
   add_frames(batch, origin, frames);
-  CITADEL_CO_TRY(put_aside_unopened(batch));
+  CITADEL_CO_TRY(wrap_frame_keys(batch));
   CITADEL_CO_TRY(co_await settle_repeats(transaction, batch, deadline));
   CITADEL_CO_TRY(co_await add_pending(transaction, batch, deadline));
   if (batch.slots.empty()) co_return batch.outcome;
-  CITADEL_CO_TRY(co_await wrap_keys(transaction, batch, deadline));
+  CITADEL_CO_TRY(co_await check_keys(transaction, batch, deadline));
   CITADEL_CO_TRY(co_await finish(transaction, batch, tree, origin, deadline));
   co_return batch.outcome;
 }
@@ -365,27 +369,30 @@ Task<Result<void>> Sequencer::append_refused(pg::Transaction& transaction, Origi
   co_return co_await impl.finish(transaction, batch, tree, origin, deadline);
 }
 
+Task<Result<std::uint64_t>> Sequencer::Impl::append_pending_batch(pg::Transaction& transaction, Origin origin,
+                                                                 Deadline deadline) {
+  tlog::TileBuilder tree;
+  CITADEL_CO_ASSIGN(Batch batch, co_await begin(transaction, tree, deadline));
+  CITADEL_CO_TRY(co_await add_pending(transaction, batch, deadline));
+  if (batch.slots.empty()) co_return 0;
+  CITADEL_CO_TRY(co_await check_keys(transaction, batch, deadline));
+  CITADEL_CO_TRY(co_await finish(transaction, batch, tree, origin, deadline));
+  co_return batch.slots.size();
+}
+
 Task<Result<std::uint64_t>> Sequencer::append_pending(store::Database& database, Origin origin,
                                                       Deadline deadline) {
-  auto& impl = *impl_;
   std::uint64_t taken = 0;
   for (;;) {
     CITADEL_CO_ASSIGN(const auto waiting, co_await read_pending(database, 1, deadline));
     if (waiting.empty()) co_return taken;
     CITADEL_CO_TRY(co_await prepare(database, {}, deadline));
-    CITADEL_CO_ASSIGN(const auto size, co_await database.transact<std::uint64_t>(
-                                           deadline, store::Intent::write, {.name = "audit pending"},
-                                           [&](pg::Transaction& transaction) -> Task<Result<std::uint64_t>> {
-                                             tlog::TileBuilder tree;
-                                             CITADEL_CO_ASSIGN(Batch batch,
-                                                               co_await impl.begin(transaction, tree, deadline));
-                                             CITADEL_CO_TRY(co_await impl.add_pending(transaction, batch, deadline));
-                                             if (batch.slots.empty()) co_return 0;
-                                             CITADEL_CO_TRY(co_await impl.wrap_keys(transaction, batch, deadline));
-                                             CITADEL_CO_TRY(
-                                                 co_await impl.finish(transaction, batch, tree, origin, deadline));
-                                             co_return batch.slots.size();
-                                           }));
+    CITADEL_CO_ASSIGN(const auto size,
+                      co_await database.transact<std::uint64_t>(
+                          deadline, store::Intent::write, {.name = "audit pending"},
+                          [&](pg::Transaction& transaction) {
+                            return impl_->append_pending_batch(transaction, origin, deadline);
+                          }));
     // Another daemon took them, or they need what a later prepare() makes.
     if (size == 0) co_return taken;
     taken += size;
