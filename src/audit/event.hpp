@@ -29,9 +29,9 @@ std::string_view to_string(Group group);
 struct Actor {
   std::string type;  // "user", "service", "key", "system", "database_role"
   std::string id;
-  std::string auth_method;   // "api_key", "mtls", …; "" where unknown
-  std::string address;       // where the actor came from; "" where unknown
-  std::string on_behalf_of;  // "" where it acted for itself
+  std::string auth_method{};   // "api_key", "mtls", …; "" where unknown
+  std::string address{};       // where the actor came from; "" where unknown
+  std::string on_behalf_of{};  // "" where it acted for itself
   friend bool operator==(const Actor&, const Actor&) = default;
 };
 

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "audit/cbor.hpp"
-#include "base/check.hpp"
 #include "base/random.hpp"
+#include "base/secret.hpp"
 #include "crypto/hmac.hpp"
 
 namespace citadel::audit {
@@ -139,7 +139,8 @@ Result<Record> decode_record(const Uuid& id, std::string_view payload) {
         fmt::format("an audit record of version {}; this program reads {}", payload[0] + 0, version_1 + 0));
   }
   cbor::Reader in(as_bytes(payload.substr(1)));
-  Record record{.id = id};
+  Record record;
+  record.id = id;
   if (in.array() != fields) in.fail("it has another count of fields");
   const std::uint64_t action_class = in.number(), retention = in.number();
   record.action_class = static_cast<ActionClass>(action_class);

@@ -37,8 +37,8 @@ struct Record {
   Salt envelope_salt{};
   std::string envelope;         // as encode_envelope made it
   std::string tenant, subject;  // what the envelope says, as received_at is
-  std::string wrapped_key;      // "" where there are no groups
-  std::vector<SealedGroup> groups;
+  std::string wrapped_key{};    // "" where there are no groups
+  std::vector<SealedGroup> groups{};
 
   crypto::Digest envelope_commitment() const {
     return commit(Group::envelope, envelope_salt, as_bytes(envelope));

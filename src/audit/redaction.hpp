@@ -11,12 +11,11 @@
 // envelope's other fields. Time is linear in the event's size. Thread-safe once made.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
-
-#include <boost/json/value.hpp>
 
 #include "audit/event.hpp"
 
@@ -25,9 +24,9 @@ namespace citadel::audit {
 enum class Detector : std::uint8_t { card_number, bearer_token, private_key };
 
 struct RedactionRule {
-  std::string name;                  // as it stands in what replaces
-  std::vector<std::string> members;  // names of members; or none, and a detector:
-  std::optional<Detector> detector;
+  std::string name{};                  // as it stands in what replaces
+  std::vector<std::string> members{};  // names of members; or none, and a detector:
+  std::optional<Detector> detector{};
 };
 
 std::vector<RedactionRule> default_redaction_rules();
