@@ -394,6 +394,7 @@ CREATE FUNCTION audit.new_id() RETURNS uuid
 $$;
 COMMENT ON FUNCTION audit.new_id() IS 'A random UUID of version 7 of now';
 REVOKE ALL ON FUNCTION audit.new_id() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.new_id() TO citadel_app;
 
 CREATE TABLE audit.pending (
   number       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
