@@ -18,7 +18,8 @@ constexpr pg::Statement insert_keys{
 constexpr pg::Statement select_keys{
     "audit subject keys",
     "select k.id, k.tenant, k.subject, k.wrapped_key from audit.subject_key k "
-    "join unnest($1::text[], $2::text[]) as n (tenant, subject) on n.tenant = k.tenant and n.subject = k.subject "
+    "join unnest($1::text[], $2::text[]) as n (tenant, subject) on n.tenant = k.tenant and n.subject = "
+    "k.subject "
     "where k.destroyed_at is null"};
 constexpr pg::Statement select_alive{
     "audit subject keys alive",
@@ -62,12 +63,14 @@ Result<crypto::AesGcmKey> unwrap_subject_key(const AuditKeys& keys, std::string_
     const Secret wiped(*std::move(raw));
     return crypto::AesGcmKey(as_bytes(wiped.reveal()).first<crypto::AesGcmKey::size_bytes>());
   }
-  return fail(Code::corrupt,
-              "a subject's key in audit.subject_key was wrapped by another master key, or was changed: give the "
-              "daemon the master key that this database was begun with, too");
+  return fail(
+      Code::corrupt,
+      "a subject's key in audit.subject_key was wrapped by another master key, or was changed: give the "
+      "daemon the master key that this database was begun with, too");
 }
 
-Task<Result<void>> SubjectKeys::ensure(store::Database& database, std::vector<Name> names, Deadline deadline) {
+Task<Result<void>> SubjectKeys::ensure(store::Database& database, std::vector<Name> names,
+                                       Deadline deadline) {
   std::erase_if(names, [&](const Name& name) { return known_.contains(name); });
   std::ranges::sort(names);
   const auto repeats = std::ranges::unique(names);
@@ -79,7 +82,8 @@ Task<Result<void>> SubjectKeys::ensure(store::Database& database, std::vector<Na
   std::vector<std::string> fresh;
   for (const auto& [tenant, subject] : names) {
     const auto key = crypto::AesGcmKey::generate();
-    fresh.push_back(crypto::seal_random(keys_->subject.front(), as_bytes(context_of(tenant, subject)), key.bytes()));
+    fresh.push_back(
+        crypto::seal_random(keys_->subject.front(), as_bytes(context_of(tenant, subject)), key.bytes()));
   }
   std::vector<Bytes> wrapped;
   for (const std::string& key : fresh) wrapped.push_back(as_bytes(key));
@@ -113,7 +117,8 @@ Task<Result<bool>> SubjectKeys::all_alive(pg::Transaction& transaction, std::vec
   const auto repeats = std::ranges::unique(ids);
   ids.erase(repeats.begin(), repeats.end());
   if (ids.empty()) co_return true;
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(select_alive, pg::Params(ids), deadline));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await transaction.execute(select_alive, pg::Params(ids), deadline));
   if (static_cast<std::size_t>(rows.size()) == ids.size()) co_return true;
   std::set<std::int64_t> alive;
   for (const pg::Row row : rows) alive.insert(row.get<std::int64_t>(0));

@@ -47,7 +47,8 @@ class SubjectKeys {
   // Nothing where ensure() was not called, or the key was forgotten since.
   std::optional<SubjectKey> find(const Name& name) const;
   // Whether all these still are; what is not is forgotten.
-  Task<Result<bool>> all_alive(pg::Transaction& transaction, std::vector<std::int64_t> ids, Deadline deadline);
+  Task<Result<bool>> all_alive(pg::Transaction& transaction, std::vector<std::int64_t> ids,
+                               Deadline deadline);
   void forget() { known_.clear(); }
 
  private:

@@ -29,8 +29,8 @@ inline Deadline soon() {
   return Deadline::after(60s);
 }
 
-inline pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role, const Secret& password,
-                                  pg::Route route, const std::string& database) {
+inline pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role,
+                                  const Secret& password, pg::Route route, const std::string& database) {
   pg::ConnectOptions out;
   out.host = endpoint.host;
   out.port = endpoint.port;
@@ -66,7 +66,8 @@ class AuditTest : public testing::Test {
     return aio::run(context_, std::move(task));
   }
   pg::ConnectOptions owner_options() {
-    return as_role(servers_->direct(), local::owner_role, servers_->owner_password(), pg::Route::direct, name_);
+    return as_role(servers_->direct(), local::owner_role, servers_->owner_password(), pg::Route::direct,
+                   name_);
   }
   // What the schema's owner sees: rows as text, fields by '|', rows by '\n'; or the error.
   std::string sql(std::string_view statement) {
@@ -78,7 +79,8 @@ class AuditTest : public testing::Test {
     for (const pg::Row row : *rows) {
       if (!out.empty()) out += '\n';
       for (int i = 0; i < rows->columns(); ++i)
-        out += (i ? "|" : "") + (row.is_null(i) ? std::string("null") : std::string(row.get<std::string_view>(i)));
+        out += (i ? "|" : "") +
+               (row.is_null(i) ? std::string("null") : std::string(row.get<std::string_view>(i)));
     }
     return out;
   }
@@ -93,7 +95,10 @@ class AuditTest : public testing::Test {
     const auto action = find_action(event.action);
     EXPECT_TRUE(action) << event.action;
     const Record record = seal_event(event, *action, keys_->journal.front());
-    return {{origin.epoch, ++sequences_[origin.producer]}, journal::Kind::audit_event, event.id, encode_record(record)};
+    return {{origin.epoch, ++sequences_[origin.producer]},
+            journal::Kind::audit_event,
+            event.id,
+            encode_record(record)};
   }
   journal::Frame frame_of(const Event& event) { return frame_of(event, origin_); }
   // A fresh event of now.
@@ -144,15 +149,16 @@ class AuditTest : public testing::Test {
     return found.value_or(LogHead{});
   }
 
-  // What is wrong with the log as the owner sees it; "" where nothing is. Counts indexes and sequences, hashes
-  // every leaf, compares the root and every tile.
+  // What is wrong with the log as the owner sees it; "" where nothing is. Counts indexes and sequences,
+  // hashes every leaf, compares the root and every tile.
   std::string fault() {
     const auto owner = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
     if (!owner) return owner.error().to_string();
-    constexpr pg::Statement all{"test entries",
-                                "select e.idx, e.leaf, e.producer, e.epoch, e.sequence, e.id, v.salt, v.envelope "
-                                "from audit.entry e left join audit.event v on v.time = e.time and v.idx = e.idx and "
-                                "v.retention = e.retention order by e.idx"};
+    constexpr pg::Statement all{
+        "test entries",
+        "select e.idx, e.leaf, e.producer, e.epoch, e.sequence, e.id, v.salt, v.envelope "
+        "from audit.entry e left join audit.event v on v.time = e.time and v.idx = e.idx and "
+        "v.retention = e.retention order by e.idx"};
     const auto rows = run((*owner)->execute(all, {}, soon()));
     if (!rows) return rows.error().to_string();
     tlog::CompactRange range;
@@ -165,7 +171,8 @@ class AuditTest : public testing::Test {
       if (!leaf) return place + leaf.error().to_string();
       if (leaf->producer != row.get<Uuid>(2) || leaf->id != row.get<Uuid>(5)) return place + "columns";
       auto& before = last[{leaf->producer, leaf->epoch}];
-      if (leaf->sequence != before + 1) return place + fmt::format("sequence {} after {}", leaf->sequence, before);
+      if (leaf->sequence != before + 1)
+        return place + fmt::format("sequence {} after {}", leaf->sequence, before);
       before = leaf->sequence;
       if (!row.is_null(6)) {
         Salt salt;

@@ -26,13 +26,15 @@ void mark_conflict(Batch& batch, std::size_t slot, std::uint64_t index, const Au
                              .subject = event.subject,
                              .frame = batch.slots[slot].frame});
   mark(batch, slot, id_conflict_action,
-       fmt::format("an event with this id and other content is entry {}; this one is kept in audit.conflict", index),
+       fmt::format("an event with this id and other content is entry {}; this one is kept in audit.conflict",
+                   index),
        keys, now);
   ++batch.outcome.conflicting;
 }
 
 void mark_repeat(Batch& batch, std::size_t slot, std::uint64_t index, const AuditKeys& keys, WallTime now) {
-  mark(batch, slot, repeat_action, fmt::format("the same event came again; it is entry {}", index), keys, now);
+  mark(batch, slot, repeat_action, fmt::format("the same event came again; it is entry {}", index), keys,
+       now);
   ++batch.outcome.repeated;
 }
 
@@ -86,7 +88,8 @@ Result<void> mark_repeats(Batch& batch, const StoredEvents& stored, const AuditK
     if (is_first) continue;
     CITADEL_ASSIGN(const Event event, open_draft(slot.draft, keys.journal));
     CITADEL_ASSIGN(const Event earlier, open_draft(batch.slots[at->second].draft, keys.journal));
-    (is_same_event(event, earlier) ? mark_repeat : mark_conflict)(batch, i, batch.index_of(at->second), keys, now);
+    (is_same_event(event, earlier) ? mark_repeat : mark_conflict)(batch, i, batch.index_of(at->second), keys,
+                                                                  now);
   }
   return {};
 }

@@ -25,10 +25,11 @@ constexpr mode_t file_mode = 0644;  // checkpoints are public
 constexpr auto lock_poll = std::chrono::milliseconds(5);
 
 std::unexpected<Error> damaged(const std::filesystem::path& path, std::string_view what) {
-  return fail(Code::corrupt,
-              fmt::format("{} {}; put back the checkpoint store from its copy: without it nobody can tell whether "
-                          "the audit log lost its tail",
-                          path.string(), what));
+  return fail(
+      Code::corrupt,
+      fmt::format("{} {}; put back the checkpoint store from its copy: without it nobody can tell whether "
+                  "the audit log lost its tail",
+                  path.string(), what));
 }
 
 // The words of a line that has exactly `count`, without its end, and what is behind.
@@ -67,7 +68,8 @@ Result<StoredCheckpoint> stored_of(std::string_view note, std::uint64_t fence) {
 
 std::string encode(const HistoryEntry& entry) {
   return fmt::format("{} {} {} {} {}\n{}", history_magic, format_time(entry.at), entry.stored.fence,
-                     entry.kind == SwapKind::growth ? "growth" : "fork", entry.stored.note.size(), entry.stored.note);
+                     entry.kind == SwapKind::growth ? "growth" : "fork", entry.stored.note.size(),
+                     entry.stored.note);
 }
 
 // The entries that are whole, and how many bytes they are.
@@ -102,7 +104,8 @@ Result<UniqueFd> take_lock(const std::filesystem::path& path, Deadline deadline)
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, file_mode));
   if (!fd) return fail_errno(errno, fmt::format("open {}", path.string()));
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(errno, fmt::format("lock {}", path.string()));
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return fail_errno(errno, fmt::format("lock {}", path.string()));
     if (deadline.expired())
       return fail(Code::deadline_exceeded, fmt::format("another process holds {}", path.string()));
     std::this_thread::sleep_for(lock_poll);  // sleep: nothing announces that a file lock is free
@@ -112,7 +115,8 @@ Result<UniqueFd> take_lock(const std::filesystem::path& path, Deadline deadline)
 
 }  // namespace
 
-Result<CheckpointStore> CheckpointStore::open(std::filesystem::path folder, std::chrono::seconds history_interval) {
+Result<CheckpointStore> CheckpointStore::open(std::filesystem::path folder,
+                                              std::chrono::seconds history_interval) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return fail_errno(errno, fmt::format("create {}", folder.string()));
   CheckpointStore store(std::move(folder), history_interval);
@@ -135,17 +139,19 @@ Result<std::optional<StoredCheckpoint>> CheckpointStore::load() const {
   return std::optional(*std::move(stored));
 }
 
-Result<void> CheckpointStore::swap(const std::optional<StoredCheckpoint>& expected, const StoredCheckpoint& next,
-                                   SwapKind kind, WallTime now, Deadline deadline) {
+Result<void> CheckpointStore::swap(const std::optional<StoredCheckpoint>& expected,
+                                   const StoredCheckpoint& next, SwapKind kind, WallTime now,
+                                   Deadline deadline) {
   CITADEL_ASSIGN(const UniqueFd lock, take_lock(folder_ / "lock", deadline));
   CITADEL_ASSIGN(const auto current, load());
   if (current != expected) {
     return fail(Code::conflict, "another daemon has stored a checkpoint meanwhile", Retry::safe);
   }
   if (current && next.fence < current->fence) {
-    return fail(Code::conflict, fmt::format("a checkpoint with fence {} is stored, and this one has {}: another daemon "
-                                            "has taken over",
-                                            current->fence, next.fence));
+    return fail(Code::conflict,
+                fmt::format("a checkpoint with fence {} is stored, and this one has {}: another daemon "
+                            "has taken over",
+                            current->fence, next.fence));
   }
   if (current && kind == SwapKind::growth && next.checkpoint.size < current->checkpoint.size) {
     return fail(Code::conflict, fmt::format("a checkpoint of {} entries is stored, and this one has {}",

@@ -52,8 +52,8 @@ class CheckpointStore {
   // Nothing where none was ever stored.
   Result<std::optional<StoredCheckpoint>> load() const;
   // The deadline is for the lock.
-  Result<void> swap(const std::optional<StoredCheckpoint>& expected, const StoredCheckpoint& next, SwapKind kind,
-                    WallTime now, Deadline deadline);
+  Result<void> swap(const std::optional<StoredCheckpoint>& expected, const StoredCheckpoint& next,
+                    SwapKind kind, WallTime now, Deadline deadline);
   // Oldest first. What stands behind a torn end is not given.
   Result<std::vector<HistoryEntry>> history() const;
 

@@ -71,7 +71,8 @@ Draft seal(const Event& event, const Action& action, const SourcePosition& sourc
 std::string printable(std::string_view text, std::size_t bytes_max) {
   std::string out(text.substr(0, bytes_max));
   // A character that was cut in the middle.
-  while (text.size() > bytes_max && !out.empty() && !is_utf8(out) && out.size() + 4 > bytes_max) out.pop_back();
+  while (text.size() > bytes_max && !out.empty() && !is_utf8(out) && out.size() + 4 > bytes_max)
+    out.pop_back();
   const bool is_text = is_utf8(out);
   for (char& c : out) {
     const auto byte = static_cast<unsigned char>(c);

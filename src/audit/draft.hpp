@@ -63,7 +63,7 @@ struct PendingRow {
 // others it is the database's role, and what they claimed stands as on_behalf_of. Always succeeds, because
 // nobody could mend the row: what an event may not hold is cut, cleaned or replaced by its digest.
 Draft draft_of(const PendingRow& row, const SourcePosition& source, WallTime now,
-                       const crypto::AesGcmKey& journal_key);
+               const crypto::AesGcmKey& journal_key);
 
 // Without control characters and bad UTF-8, at most `bytes_max` bytes.
 std::string printable(std::string_view text, std::size_t bytes_max);

@@ -17,17 +17,20 @@ class GuardsTest : public AuditTest {
 };
 
 TEST_F(GuardsTest, TheDaemonsRoleCanChangeNothing) {
-  for (const std::string table : {"entry", "event", "sealed", "tile", "conflict", "erasure", "retention_run", "head",
-                                  "hold", "subject_key", "pending", "entry_partition"}) {
+  for (const std::string table : {"entry", "event", "sealed", "tile", "conflict", "erasure", "retention_run",
+                                  "head", "hold", "subject_key", "pending", "entry_partition"}) {
     EXPECT_EQ(error_as_app("truncate audit." + table), "42501") << table;
     if (table != "pending") EXPECT_EQ(error_as_app("delete from audit." + table), "42501") << table;
   }
   for (const std::string change :
-       {"update audit.entry set leaf = ''", "update audit.event set reason = 'x'", "update audit.sealed set ciphertext = ''",
-        "update audit.tile set idx = 7", "update audit.tile set hashes = decode(repeat('00', 32), 'hex')",
-        "update audit.head set size = 0", "update audit.head set root = sha256('x')", "update audit.head set fence = 0",
-        "update audit.head set pending_producer = gen_random_uuid()", "update audit.subject_key set wrapped_key = ''",
-        "update audit.pending set reason = 'x'", "update audit.conflict set record = ''", "insert into audit.pending (action, object_type, object) values ('a.b', 'c', 'd')",
+       {"update audit.entry set leaf = ''", "update audit.event set reason = 'x'",
+        "update audit.sealed set ciphertext = ''", "update audit.tile set idx = 7",
+        "update audit.tile set hashes = decode(repeat('00', 32), 'hex')", "update audit.head set size = 0",
+        "update audit.head set root = sha256('x')", "update audit.head set fence = 0",
+        "update audit.head set pending_producer = gen_random_uuid()",
+        "update audit.subject_key set wrapped_key = ''", "update audit.pending set reason = 'x'",
+        "update audit.conflict set record = ''",
+        "insert into audit.pending (action, object_type, object) values ('a.b', 'c', 'd')",
         "insert into audit.erasure (events) values (1)", "alter table audit.entry disable trigger all",
         "select audit.attach('citadel.watermark', '{}')", "drop table audit.entry"}) {
     EXPECT_EQ(error_as_app(change), "42501") << change;
@@ -37,14 +40,30 @@ TEST_F(GuardsTest, TheDaemonsRoleCanChangeNothing) {
 
 TEST_F(GuardsTest, TheOwnersAccidentsAreRefused) {
   const auto month = sql("select to_char(now() at time zone 'UTC', 'YYYYMM')");
-  for (const std::string change :
-       {"update audit.entry set epoch = 1", "delete from audit.entry", "truncate audit.entry",
-        "update audit.entry_000000 set epoch = 1", "delete from audit.entry_000000", "truncate audit.entry_000000",
-        "update audit.event set reason = ''", "delete from audit.event", "truncate audit.event cascade",
-        "delete from audit.event_extended", "truncate audit.event_extended", "delete from audit.sealed", "truncate audit.sealed",
-        "delete from audit.tile", "truncate audit.tile", "delete from audit.head", "truncate audit.head",
-        "truncate audit.pending", "update audit.pending set reason = ''", "delete from audit.conflict",
-        "delete from audit.hold", "truncate audit.hold", "delete from audit.erasure", "delete from audit.retention_run"}) {
+  for (const std::string change : {"update audit.entry set epoch = 1",
+                                   "delete from audit.entry",
+                                   "truncate audit.entry",
+                                   "update audit.entry_000000 set epoch = 1",
+                                   "delete from audit.entry_000000",
+                                   "truncate audit.entry_000000",
+                                   "update audit.event set reason = ''",
+                                   "delete from audit.event",
+                                   "truncate audit.event cascade",
+                                   "delete from audit.event_extended",
+                                   "truncate audit.event_extended",
+                                   "delete from audit.sealed",
+                                   "truncate audit.sealed",
+                                   "delete from audit.tile",
+                                   "truncate audit.tile",
+                                   "delete from audit.head",
+                                   "truncate audit.head",
+                                   "truncate audit.pending",
+                                   "update audit.pending set reason = ''",
+                                   "delete from audit.conflict",
+                                   "delete from audit.hold",
+                                   "truncate audit.hold",
+                                   "delete from audit.erasure",
+                                   "delete from audit.retention_run"}) {
     EXPECT_THAT(sql(change), HasSubstr("42501")) << change;
   }
   EXPECT_THAT(sql("delete from audit.event_extended_" + month), HasSubstr("append-only"));
@@ -52,22 +71,24 @@ TEST_F(GuardsTest, TheOwnersAccidentsAreRefused) {
   EXPECT_THAT(sql("truncate audit.sealed_extended_" + month), HasSubstr("append-only"));
   // Where triggers of replication only would fire, ours do all the same.
   const auto before = sql("select count(*) from audit.entry");
-  servers_.sql_as_superuser(fmt::format("\\c {}\nset session_replication_role = replica; do $$ begin delete from audit.entry; "
-                                        "exception when insufficient_privilege then null; end $$;",
-                                        name_));
+  servers_.sql_as_superuser(
+      fmt::format("\\c {}\nset session_replication_role = replica; do $$ begin delete from audit.entry; "
+                  "exception when insufficient_privilege then null; end $$;",
+                  name_));
   EXPECT_EQ(sql("select count(*) from audit.entry"), before);
   EXPECT_EQ(fault(), "");
 }
 
 TEST_F(GuardsTest, ARowThatSomebodyChangesInPsqlIsAnEntry) {
   append_pending();
-  servers_.sql_as_superuser(fmt::format("\\c {}\ncreate role mallory login superuser; set session authorization mallory; "
-                                        "insert into citadel.migration values (99, 'sneaky', 'x'); "
-                                        "update citadel.migration set name = 'sneakier' where version = 99; "
-                                        "update citadel.migration set name = name where version = 99; "
-                                        "delete from citadel.migration where version = 99; reset session authorization; "
-                                        "drop role mallory;",
-                                        name_));
+  servers_.sql_as_superuser(
+      fmt::format("\\c {}\ncreate role mallory login superuser; set session authorization mallory; "
+                  "insert into citadel.migration values (99, 'sneaky', 'x'); "
+                  "update citadel.migration set name = 'sneakier' where version = 99; "
+                  "update citadel.migration set name = name where version = 99; "
+                  "delete from citadel.migration where version = 99; reset session authorization; "
+                  "drop role mallory;",
+                  name_));
   EXPECT_EQ(append_pending(), 3u);
   EXPECT_EQ(fault(), "");
   const auto last = head().size - 1;
@@ -119,7 +140,8 @@ TEST_F(GuardsTest, TheActorThatTheDaemonNamesIsBelievedFromTheDaemonAlone) {
   sql("begin; set local citadel.actor = 'user:alice'; "
       "insert into audit.hold (tenant, reason, placed_by) values ('acme', 'another', 'bob'); commit");
   EXPECT_EQ(append_pending(), 2u);
-  EXPECT_EQ(sql("select actor_type, actor, request_id from audit.event where object_type = 'audit.hold' order by idx"),
+  EXPECT_EQ(sql("select actor_type, actor, request_id from audit.event where object_type = 'audit.hold' "
+                "order by idx"),
             "user|alice|req-7\ndatabase_role|citadel_owner|null");
   EXPECT_EQ(fault(), "");
 }
@@ -148,24 +170,30 @@ TEST_F(GuardsTest, ErasureTakesTheContentAndLeavesTheProof) {
   EXPECT_FALSE(view->envelope);
   ASSERT_EQ(view->groups.size(), 2u);
   EXPECT_TRUE(view->groups[0].erased);
-  EXPECT_EQ(sql("select octet_length(wrapped_key), destroyed_at is not null from audit.subject_key where subject = 'ada'"),
+  EXPECT_EQ(sql("select octet_length(wrapped_key), destroyed_at is not null from audit.subject_key where "
+                "subject = 'ada'"),
             "0|t");
-  EXPECT_EQ(sql("select events, groups, keys, tenant, reason, erased_by from audit.erasure"), "1|2|1|acme|article 17|dpo");
-  EXPECT_EQ(sql("select reason, object = encode(sha256('ada'), 'hex') from audit.event where action = 'audit.erasure'"),
+  EXPECT_EQ(sql("select events, groups, keys, tenant, reason, erased_by from audit.erasure"),
+            "1|2|1|acme|article 17|dpo");
+  EXPECT_EQ(sql("select reason, object = encode(sha256('ada'), 'hex') from audit.event where action = "
+                "'audit.erasure'"),
             "article 17|t");
   const LogHead found = head();
-  EXPECT_TRUE(run(prove_inclusion(*database_, 0, {.origin = "t", .size = found.size, .root = found.root, .extensions = {}}, soon())));
+  EXPECT_TRUE(run(prove_inclusion(
+      *database_, 0, {.origin = "t", .size = found.size, .root = found.root, .extensions = {}}, soon())));
 }
 
 TEST_F(GuardsTest, AHoldKeepsWhatItNames) {
   sql("insert into audit.hold (subject, reason, placed_by) values ('ada', 'a case', 'legal')");
   EXPECT_EQ(error_as_app("select audit.erase_subject('acme', 'ada', 'article 17', 'dpo')"), "55006");
   sql("update audit.hold set released_at = now(), released_by = 'legal'");
-  for (const std::string hold : {"(object_type, object, reason, placed_by) values ('model_version', 'fraud/7', 'x', 'y')",
-                                 "(time_from, reason, placed_by) values (now() - interval '1 day', 'x', 'y')",
-                                 "(tenant, reason, placed_by) values ('acme', 'x', 'y')"}) {
+  for (const std::string hold :
+       {"(object_type, object, reason, placed_by) values ('model_version', 'fraud/7', 'x', 'y')",
+        "(time_from, reason, placed_by) values (now() - interval '1 day', 'x', 'y')",
+        "(tenant, reason, placed_by) values ('acme', 'x', 'y')"}) {
     sql("insert into audit.hold " + hold);
-    EXPECT_EQ(error_as_app("select audit.erase_subject('acme', 'ada', 'article 17', 'dpo')"), "55006") << hold;
+    EXPECT_EQ(error_as_app("select audit.erase_subject('acme', 'ada', 'article 17', 'dpo')"), "55006")
+        << hold;
     sql("update audit.hold set released_at = now(), released_by = 'legal' where released_at is null");
   }
   sql("insert into audit.hold (tenant, reason, placed_by) values ('other', 'x', 'y')");
@@ -176,7 +204,8 @@ TEST_F(GuardsTest, PartitionsAreMadeOnceAndOnlyForWhatMayBeRecorded) {
   EXPECT_EQ(sql("select audit.ensure_event_partitions('{1,2}', '{2026-03-31,2026-03-01}')"), "4");
   EXPECT_EQ(sql("select audit.ensure_event_partitions('{1,2}', '{2026-03-15,2026-03-02}')"), "0");
   EXPECT_THAT(sql("select audit.ensure_event_partitions('{4}', '{2026-03-15}')"), HasSubstr("22023"));
-  EXPECT_THAT(sql("select audit.ensure_event_partitions('{1}', '1969-12-01'::date || '{}'::date[])"), HasSubstr("22023"));
+  EXPECT_THAT(sql("select audit.ensure_event_partitions('{1}', '1969-12-01'::date || '{}'::date[])"),
+              HasSubstr("22023"));
   EXPECT_EQ(sql("select count(*) from audit.entry_partition"), "1");
   sql("alter table audit.head disable trigger only_grows; update audit.head set size = 4194304 - 100");
   EXPECT_EQ(sql("select audit.ensure_entry_partitions(1000)"), "8388608");

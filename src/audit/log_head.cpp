@@ -8,17 +8,17 @@
 namespace citadel::audit {
 namespace {
 
-#define CITADEL_AUDIT_HEAD                                                                              \
+#define CITADEL_AUDIT_HEAD \
   "select size, root, fence, producer, epoch, pending_producer, pending_sequence, origin from audit.head"
 
 constexpr pg::Statement select_head{"audit head", CITADEL_AUDIT_HEAD};
 // Two statements: the second must see what was committed while the first waited.
 constexpr pg::Statement lock_log{"audit log lock", "select pg_advisory_xact_lock(4850147, 2)"};
 constexpr pg::Statement select_head_locked{"audit head locked", CITADEL_AUDIT_HEAD " for update"};
-constexpr pg::Statement select_tiles{
-    "audit tiles",
-    "select t.level, t.idx, t.hashes from audit.tile t "
-    "join unnest($1::int2[], $2::int8[]) as wanted (level, idx) on t.level = wanted.level and t.idx = wanted.idx"};
+constexpr pg::Statement select_tiles{"audit tiles",
+                                     "select t.level, t.idx, t.hashes from audit.tile t "
+                                     "join unnest($1::int2[], $2::int8[]) as wanted (level, idx) on t.level "
+                                     "= wanted.level and t.idx = wanted.idx"};
 
 Result<LogHead> head_of(const pg::Rows& rows) {
   if (rows.empty()) return fail(Code::corrupt, "audit.head is empty: the audit log has lost its head");
@@ -58,9 +58,8 @@ Result<std::vector<tlog::Tile>> tiles_of(const pg::Rows& rows, const std::vector
     const auto at = found.find({id.level, id.index});
     const std::size_t wanted = id.width * tlog::hash_bytes;
     if (at == found.end() || at->second.size() < wanted) {
-      return fail(Code::corrupt,
-                  fmt::format("the audit log's tile {} of level {} {}", id.index, id.level,
-                              at == found.end() ? "is missing" : "has lost hashes"));
+      return fail(Code::corrupt, fmt::format("the audit log's tile {} of level {} {}", id.index, id.level,
+                                             at == found.end() ? "is missing" : "has lost hashes"));
     }
     tiles.push_back({id, std::string(at->second.substr(0, wanted))});
   }
@@ -126,10 +125,11 @@ Result<void> GrowthPermit::check(const LogHead& head) const {
                 "the audit log's head was not compared with the last signed checkpoint yet", Retry::safe);
   }
   if (head.size < size_ || (head.size == size_ && head.root != root_)) {
-    return fail(Code::conflict,
-                fmt::format("the audit log has {} entries, and a checkpoint of {} entries is signed: the database "
-                            "lost the tail, or the log was rewritten; nothing is appended",
-                            head.size, size_));
+    return fail(
+        Code::conflict,
+        fmt::format("the audit log has {} entries, and a checkpoint of {} entries is signed: the database "
+                    "lost the tail, or the log was rewritten; nothing is appended",
+                    head.size, size_));
   }
   return {};
 }

@@ -15,10 +15,13 @@ constexpr std::string_view copy_entries =
     "COPY audit.entry (idx, epoch, sequence, time, received_at, id, producer, retention, leaf) "
     "FROM STDIN (FORMAT binary)";
 constexpr std::string_view copy_events =
-    "COPY audit.event (idx, time, received_at, id, retention, class, severity, outcome, trace_id, tenant, actor_type, "
-    "actor, action, object_type, object, request_id, subject, reason, salt, envelope) FROM STDIN (FORMAT binary)";
+    "COPY audit.event (idx, time, received_at, id, retention, class, severity, outcome, trace_id, tenant, "
+    "actor_type, "
+    "actor, action, object_type, object, request_id, subject, reason, salt, envelope) FROM STDIN (FORMAT "
+    "binary)";
 constexpr std::string_view copy_sealed =
-    "COPY audit.sealed (idx, time, key_id, retention, grp, wrapped_key, ciphertext) FROM STDIN (FORMAT binary)";
+    "COPY audit.sealed (idx, time, key_id, retention, grp, wrapped_key, ciphertext) FROM STDIN (FORMAT "
+    "binary)";
 
 constexpr pg::Statement insert_conflicts{
     "audit conflicts",
@@ -29,20 +32,21 @@ constexpr pg::Statement insert_letters{
     "insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
     "select $1, $2, * from unnest($3::int8[], $4::uuid[], $5::int2[], $6::text[], $7::bytea[]) "
     "on conflict do nothing"};
-constexpr pg::Statement delete_pending{"audit pending done", "delete from audit.pending where number = any($1)"};
-constexpr pg::Statement upsert_tiles{
-    "audit tiles write",
-    "insert into audit.tile as t (level, idx, hashes) select * from unnest($1::int2[], $2::int8[], $3::bytea[]) "
-    "on conflict (level, idx) do update set hashes = excluded.hashes"};
-constexpr pg::Statement update_head{
-    "audit head write",
-    "update audit.head set size = $1, root = $2, fence = $3, producer = $4, epoch = $5, pending_sequence = $6, "
-    "updated_at = clock_timestamp()"};
+constexpr pg::Statement delete_pending{"audit pending done",
+                                       "delete from audit.pending where number = any($1)"};
+constexpr pg::Statement upsert_tiles{"audit tiles write",
+                                     "insert into audit.tile as t (level, idx, hashes) select * from "
+                                     "unnest($1::int2[], $2::int8[], $3::bytea[]) "
+                                     "on conflict (level, idx) do update set hashes = excluded.hashes"};
+constexpr pg::Statement update_head{"audit head write",
+                                    "update audit.head set size = $1, root = $2, fence = $3, producer = $4, "
+                                    "epoch = $5, pending_sequence = $6, "
+                                    "updated_at = clock_timestamp()"};
 
-constexpr pg::Statement select_pending{
-    "audit pending",
-    "select number, at, id, action, object_type, object, tenant, subject, session_role, actor, request_id, address, "
-    "reason, details::text from audit.pending order by number limit $1"};
+constexpr pg::Statement select_pending{"audit pending",
+                                       "select number, at, id, action, object_type, object, tenant, subject, "
+                                       "session_role, actor, request_id, address, "
+                                       "reason, details::text from audit.pending order by number limit $1"};
 
 // The rows of one table, in chunks; `write_row` writes the i-th.
 Task<Result<void>> copy_rows(pg::Transaction& transaction, std::string_view sql, std::size_t count,
@@ -84,18 +88,18 @@ std::optional<Uuid> trace_of(const std::string& digits) {
 void write_entry(pg::CopyWriter& out, const Batch& batch, std::size_t i) {
   const auto& [source, record, event, severity] = batch.slots[i].draft;
   out.row(static_cast<std::int64_t>(batch.index_of(i)), static_cast<std::int64_t>(source.epoch),
-          static_cast<std::int64_t>(source.sequence), event.time, event.received_at, record.id, source.producer,
-          static_cast<std::int16_t>(record.retention), as_bytes(batch.slots[i].leaf));
+          static_cast<std::int64_t>(source.sequence), event.time, event.received_at, record.id,
+          source.producer, static_cast<std::int16_t>(record.retention), as_bytes(batch.slots[i].leaf));
 }
 
 void write_event(pg::CopyWriter& out, const Batch& batch, std::size_t i) {
   const auto& [source, record, event, severity] = batch.slots[i].draft;
   out.row(static_cast<std::int64_t>(batch.index_of(i)), event.time, event.received_at, record.id,
           static_cast<std::int16_t>(record.retention), static_cast<std::int16_t>(record.action_class),
-          static_cast<std::int16_t>(severity), static_cast<std::int16_t>(event.outcome), trace_of(event.trace_id),
-          event.tenant, event.actor.type, event.actor.id, event.action, event.object.type, event.object.id,
-          text_or_null(event.request_id), event.subject, event.reason, Bytes(record.envelope_salt),
-          as_bytes(record.envelope));
+          static_cast<std::int16_t>(severity), static_cast<std::int16_t>(event.outcome),
+          trace_of(event.trace_id), event.tenant, event.actor.type, event.actor.id, event.action,
+          event.object.type, event.object.id, text_or_null(event.request_id), event.subject, event.reason,
+          Bytes(record.envelope_salt), as_bytes(record.envelope));
 }
 
 Task<Result<void>> write_sealed(pg::Transaction& transaction, const Batch& batch, Deadline deadline) {
@@ -109,8 +113,9 @@ Task<Result<void>> write_sealed(pg::Transaction& transaction, const Batch& batch
         const auto& [i, group] = groups[at];
         const Slot& slot = batch.slots[i];
         out.row(static_cast<std::int64_t>(batch.index_of(i)), slot.draft.event.time, slot.key->id,
-                static_cast<std::int16_t>(slot.draft.record.retention), static_cast<std::int16_t>(group->group),
-                as_bytes(slot.wrapped_key), as_bytes(group->ciphertext));
+                static_cast<std::int16_t>(slot.draft.record.retention),
+                static_cast<std::int16_t>(group->group), as_bytes(slot.wrapped_key),
+                as_bytes(group->ciphertext));
       },
       deadline);
 }
@@ -150,10 +155,11 @@ Task<Result<void>> write_letters(pg::Transaction& transaction, const Batch& batc
     payloads.push_back(as_bytes(letter.frame->payload));
   }
   const SourcePosition& source = batch.slots.front().draft.source;
-  CITADEL_CO_TRY(co_await transaction.execute(
-      insert_letters,
-      pg::Params(source.producer, static_cast<std::int64_t>(source.epoch), sequences, ids, kinds, reasons, payloads),
-      deadline));
+  CITADEL_CO_TRY(
+      co_await transaction.execute(insert_letters,
+                                   pg::Params(source.producer, static_cast<std::int64_t>(source.epoch),
+                                              sequences, ids, kinds, reasons, payloads),
+                                   deadline));
   co_return Result<void>();
 }
 
@@ -190,8 +196,8 @@ Result<void> open_stored(const pg::Rows& rows, StoredEvents& stored, const Audit
       found.event.reset();
       continue;
     }
-    CITADEL_ASSIGN(const auto key, unwrap_subject_key(keys, row.get<std::string_view>(4), row.get<std::string_view>(5),
-                                                      row.get<Bytes>(6)));
+    CITADEL_ASSIGN(const auto key, unwrap_subject_key(keys, row.get<std::string_view>(4),
+                                                      row.get<std::string_view>(5), row.get<Bytes>(6)));
     CITADEL_ASSIGN(auto opened, open_group(found.event->id, group, as_text(row.get<Bytes>(3)),
                                            as_text(row.get<Bytes>(2)), key));
     found.event->group(group) = std::move(opened.bytes);
@@ -217,14 +223,17 @@ Task<Result<StoredEvents>> read_stored(pg::Transaction& transaction, const std::
     stored[found.back()].index = static_cast<std::uint64_t>(row.get<std::int64_t>(1));
   }
   constexpr std::string_view same_row = " on c.time = e.time and c.idx = e.idx and c.retention = e.retention";
-  const std::string content_sql = fmt::format("select e.id, c.envelope from audit.entry e join audit.event c{}{}", same_row, where);
+  const std::string content_sql =
+      fmt::format("select e.id, c.envelope from audit.entry e join audit.event c{}{}", same_row, where);
   const pg::Statement content{"audit repeats content", content_sql};
-  CITADEL_CO_ASSIGN(const pg::Rows events, co_await transaction.execute(content, pg::Params(found), deadline));
+  CITADEL_CO_ASSIGN(const pg::Rows events,
+                    co_await transaction.execute(content, pg::Params(found), deadline));
   for (const pg::Row row : events) {
     CITADEL_CO_ASSIGN(stored[row.get<Uuid>(0)].event, decode_envelope(row.get<Bytes>(1)));
   }
   const std::string groups_sql = fmt::format(
-      "select e.id, c.grp, c.wrapped_key, c.ciphertext, k.tenant, k.subject, k.wrapped_key from audit.entry e "
+      "select e.id, c.grp, c.wrapped_key, c.ciphertext, k.tenant, k.subject, k.wrapped_key from audit.entry "
+      "e "
       "join audit.sealed c{} join audit.subject_key k on k.id = c.key_id{}",
       same_row, where);
   const pg::Statement groups{"audit repeats groups", groups_sql};
@@ -236,7 +245,8 @@ Task<Result<StoredEvents>> read_stored(pg::Transaction& transaction, const std::
 Task<Result<std::vector<PendingRow>>> read_pending(pg::Transaction& transaction, std::size_t count_max,
                                                    Deadline deadline) {
   CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await transaction.execute(select_pending, pg::Params(static_cast<std::int64_t>(count_max)), deadline));
+                    co_await transaction.execute(select_pending,
+                                                 pg::Params(static_cast<std::int64_t>(count_max)), deadline));
   co_return pending_of(rows);
 }
 
@@ -251,23 +261,24 @@ Task<Result<std::vector<PendingRow>>> read_pending(store::Database& database, st
 Task<Result<void>> write_rows(pg::Transaction& transaction, const Batch& batch, Deadline deadline) {
   const std::size_t count = batch.slots.size();
   CITADEL_CO_TRY(co_await copy_rows(
-      transaction, copy_entries, count, [&](pg::CopyWriter& out, std::size_t i) { write_entry(out, batch, i); },
-      deadline));
+      transaction, copy_entries, count,
+      [&](pg::CopyWriter& out, std::size_t i) { write_entry(out, batch, i); }, deadline));
   CITADEL_CO_TRY(co_await copy_rows(
-      transaction, copy_events, count, [&](pg::CopyWriter& out, std::size_t i) { write_event(out, batch, i); },
-      deadline));
+      transaction, copy_events, count,
+      [&](pg::CopyWriter& out, std::size_t i) { write_event(out, batch, i); }, deadline));
   CITADEL_CO_TRY(co_await write_sealed(transaction, batch, deadline));
   CITADEL_CO_TRY(co_await write_conflicts(transaction, batch, deadline));
   CITADEL_CO_TRY(co_await write_letters(transaction, batch, deadline));
   if (batch.pending_numbers.empty()) co_return Result<void>();
-  CITADEL_CO_ASSIGN(const pg::Rows gone,
-                    co_await transaction.execute(delete_pending, pg::Params(batch.pending_numbers), deadline));
+  CITADEL_CO_ASSIGN(const pg::Rows gone, co_await transaction.execute(
+                                             delete_pending, pg::Params(batch.pending_numbers), deadline));
   if (gone.affected() != static_cast<std::int64_t>(batch.pending_numbers.size()))
     co_return fail(Code::internal, "rows of audit.pending went while the log was locked");
   co_return Result<void>();
 }
 
-Task<Result<void>> write_tiles(pg::Transaction& transaction, std::span<const tlog::Tile> tiles, Deadline deadline) {
+Task<Result<void>> write_tiles(pg::Transaction& transaction, std::span<const tlog::Tile> tiles,
+                               Deadline deadline) {
   std::vector<std::int16_t> levels;
   std::vector<std::int64_t> indexes;
   std::vector<Bytes> hashes;
@@ -281,9 +292,9 @@ Task<Result<void>> write_tiles(pg::Transaction& transaction, std::span<const tlo
 }
 
 Task<Result<void>> write_head(pg::Transaction& transaction, const LogHead& head, Deadline deadline) {
-  const pg::Params params(static_cast<std::int64_t>(head.size), Bytes(head.root), static_cast<std::int64_t>(head.fence),
-                          head.producer, static_cast<std::int64_t>(head.epoch),
-                          static_cast<std::int64_t>(head.pending_sequence));
+  const pg::Params params(
+      static_cast<std::int64_t>(head.size), Bytes(head.root), static_cast<std::int64_t>(head.fence),
+      head.producer, static_cast<std::int64_t>(head.epoch), static_cast<std::int64_t>(head.pending_sequence));
   CITADEL_CO_TRY(co_await transaction.execute(update_head, params, deadline));
   co_return Result<void>();
 }

@@ -21,7 +21,8 @@ Task<Result<std::vector<PendingRow>>> read_pending(store::Database& database, st
 // Entries, content, conflicts and dead letters; and takes what came from audit.pending out of it.
 Task<Result<void>> write_rows(pg::Transaction& transaction, const Batch& batch, Deadline deadline);
 
-Task<Result<void>> write_tiles(pg::Transaction& transaction, std::span<const tlog::Tile> tiles, Deadline deadline);
+Task<Result<void>> write_tiles(pg::Transaction& transaction, std::span<const tlog::Tile> tiles,
+                               Deadline deadline);
 Task<Result<void>> write_head(pg::Transaction& transaction, const LogHead& head, Deadline deadline);
 
 }  // namespace citadel::audit

@@ -33,7 +33,8 @@ ContentMonth content_month(Retention retention, WallTime time) {
 
 std::string bounds_sql(std::string_view table, const ContentMonth& month) {
   return fmt::format("{0}.retention = {1} and {0}.time >= '{2}' and {0}.time < '{3}'", table,
-                     static_cast<int>(month.retention), text_of(month.month), text_of(next_month(month.month)));
+                     static_cast<int>(month.retention), text_of(month.month),
+                     text_of(next_month(month.month)));
 }
 
 std::string bounds_sql(const MonthRange& range) {

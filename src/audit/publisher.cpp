@@ -23,7 +23,8 @@ class Waiters {
   explicit Waiters(std::size_t count_max) : count_max_(count_max) {}
 
   Task<Result<Value>> wait(Executor executor, Key key, Deadline deadline, std::string_view what) {
-    if (waiting_.size() >= count_max_) co_return fail(Code::overloaded, "too many callers wait for the audit log");
+    if (waiting_.size() >= count_max_)
+      co_return fail(Code::overloaded, "too many callers wait for the audit log");
     const auto waiter = std::make_shared<Waiter>(executor, key);
     const auto place = waiting_.insert(waiting_.end(), waiter);
     auto answer = co_await waiter->answer.wait(deadline);
@@ -80,8 +81,8 @@ struct Publisher::Impl {
   bool named = false;    // the head has our origin
   bool looking = false;  // a look is under way
 
-  Impl(store::Database& d, Sequencer& s, std::shared_ptr<GrowthPermit> p, CheckpointStore c, tlog::NoteSigner n,
-       std::vector<tlog::NoteVerifier> older_keys, PublisherOptions o, const Clock& k)
+  Impl(store::Database& d, Sequencer& s, std::shared_ptr<GrowthPermit> p, CheckpointStore c,
+       tlog::NoteSigner n, std::vector<tlog::NoteVerifier> older_keys, PublisherOptions o, const Clock& k)
       : database(d),
         sequencer(s),
         permit(std::move(p)),
@@ -111,7 +112,8 @@ struct Publisher::Impl {
   Task<Result<void>> look(Deadline deadline);
   Task<Result<void>> name_log(Deadline deadline);
   Task<Result<std::optional<StoredCheckpoint>>> load_stored();
-  Task<Result<void>> prove(const LogHead& head, const std::optional<StoredCheckpoint>& stored, Deadline deadline);
+  Task<Result<void>> prove(const LogHead& head, const std::optional<StoredCheckpoint>& stored,
+                           Deadline deadline);
   tlog::Checkpoint empty_log() const {
     tlog::Checkpoint checkpoint;
     checkpoint.origin = options.origin;
@@ -119,17 +121,18 @@ struct Publisher::Impl {
   }
   Task<Result<void>> check_tree(const LogHead& head, Deadline deadline);
   Result<StoredCheckpoint> sign(const LogHead& head) const;
-  Task<Result<void>> swap(const LogHead& head, std::optional<StoredCheckpoint> stored, SwapKind kind, Deadline deadline);
+  Task<Result<void>> swap(const LogHead& head, std::optional<StoredCheckpoint> stored, SwapKind kind,
+                          Deadline deadline);
   void note_published(const StoredCheckpoint& stored);
   void note_fork(const Error& why);
   void note(const Result<void>& looked);
 };
 
 Publisher::Publisher(store::Database& database, Sequencer& sequencer, std::shared_ptr<GrowthPermit> permit,
-                     CheckpointStore store, tlog::NoteSigner signer, std::vector<tlog::NoteVerifier> older_keys,
-                     PublisherOptions options, const Clock& clock)
-    : impl_(std::make_unique<Impl>(database, sequencer, std::move(permit), std::move(store), std::move(signer),
-                                   std::move(older_keys), std::move(options), clock)) {}
+                     CheckpointStore store, tlog::NoteSigner signer,
+                     std::vector<tlog::NoteVerifier> older_keys, PublisherOptions options, const Clock& clock)
+    : impl_(std::make_unique<Impl>(database, sequencer, std::move(permit), std::move(store),
+                                   std::move(signer), std::move(older_keys), std::move(options), clock)) {}
 Publisher::~Publisher() = default;
 
 void Publisher::start() {
@@ -172,7 +175,8 @@ Task<> Publisher::Impl::loop() {
       wake.expires_after(options.interval);
       co_await wake.async_wait(asio::as_tuple(asio::use_awaitable));
     }
-    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) co_return;
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none)
+      co_return;
   }
 }
 
@@ -212,17 +216,18 @@ Task<Result<void>> Publisher::Impl::name_log(Deadline deadline) {
   if (named) co_return Result<void>();
   CITADEL_CO_ASSIGN(LogHead head, co_await read_head(database, deadline));
   if (head.origin.empty()) {
-    CITADEL_CO_TRY(co_await database.transact<bool>(
-        deadline, store::Intent::write, {.name = "audit origin"},
-        [&](pg::Transaction& transaction) -> Task<Result<bool>> {
-          CITADEL_CO_TRY(co_await transaction.execute(set_origin, pg::Params(options.origin), deadline));
-          co_return true;
-        }));
+    CITADEL_CO_TRY(co_await database.transact<bool>(deadline, store::Intent::write, {.name = "audit origin"},
+                                                    [&](pg::Transaction& transaction) -> Task<Result<bool>> {
+                                                      CITADEL_CO_TRY(co_await transaction.execute(
+                                                          set_origin, pg::Params(options.origin), deadline));
+                                                      co_return true;
+                                                    }));
     CITADEL_CO_ASSIGN(head, co_await read_head(database, deadline));
   }
   if (head.origin != options.origin) {
-    co_return fail(Code::conflict, fmt::format("the audit log of this database is named {}, and this daemon signs for {}",
-                                               head.origin, options.origin));
+    co_return fail(Code::conflict,
+                   fmt::format("the audit log of this database is named {}, and this daemon signs for {}",
+                               head.origin, options.origin));
   }
   named = true;
   co_return Result<void>();
@@ -233,7 +238,8 @@ Task<Result<std::optional<StoredCheckpoint>>> Publisher::Impl::load_stored() {
   if (!stored) co_return stored;
   const auto opened = tlog::open_checkpoint(stored->note, policy);
   if (!opened) {
-    co_return std::unexpected(Error(opened.error()).in(fmt::format("checkpoint store {}", store.folder().string())));
+    co_return std::unexpected(
+        Error(opened.error()).in(fmt::format("checkpoint store {}", store.folder().string())));
   }
   co_return stored;
 }
@@ -243,11 +249,12 @@ Task<Result<void>> Publisher::Impl::prove(const LogHead& head, const std::option
                                           Deadline deadline) {
   const tlog::Checkpoint old = stored ? stored->checkpoint : empty_log();
   const auto forked = [&](std::string_view what) {
-    Error why(Code::conflict,
-              fmt::format("the audit log has forked: a checkpoint of {} entries is signed, and the database has {} "
-                          "entries {}; restore the database, or go on without what is missing by citadel audit "
-                          "accept-fork",
-                          old.size, head.size, what));
+    Error why(
+        Code::conflict,
+        fmt::format("the audit log has forked: a checkpoint of {} entries is signed, and the database has {} "
+                    "entries {}; restore the database, or go on without what is missing by citadel audit "
+                    "accept-fork",
+                    old.size, head.size, what));
     note_fork(why);
     return std::unexpected(std::move(why));
   };
@@ -258,11 +265,13 @@ Task<Result<void>> Publisher::Impl::prove(const LogHead& head, const std::option
   }
   if (old.size == 0) {
     auto checked = co_await check_tree(head, deadline);
-    if (!checked && checked.error().code == Code::corrupt) co_return forked("whose tiles do not give its root");
+    if (!checked && checked.error().code == Code::corrupt)
+      co_return forked("whose tiles do not give its root");
     co_return checked;
   }
   auto tiles = co_await read_tiles(database, tlog::tiles_for_consistency(old.size, head.size), deadline);
-  if (!tiles && tiles.error().code == Code::corrupt) co_return forked(fmt::format("and {}", tiles.error().message));
+  if (!tiles && tiles.error().code == Code::corrupt)
+    co_return forked(fmt::format("and {}", tiles.error().message));
   if (!tiles) co_return std::unexpected(std::move(tiles).error());
   tlog::TileHashReader reader(head.size, tile_source(*std::move(tiles)));
   const auto proof = tlog::prove_consistency(reader, old.size, head.size);
@@ -278,20 +287,22 @@ Task<Result<void>> Publisher::Impl::check_tree(const LogHead& head, Deadline dea
   tlog::TileHashReader reader(head.size, tile_source(std::move(tiles)));
   CITADEL_CO_ASSIGN(const auto root, tlog::read_root(reader, head.size));
   if (root == head.root) co_return Result<void>();
-  co_return fail(Code::corrupt, "the audit log's tiles do not give the root that its head has: mend audit.tile first");
+  co_return fail(Code::corrupt,
+                 "the audit log's tiles do not give the root that its head has: mend audit.tile first");
 }
 
 Result<StoredCheckpoint> Publisher::Impl::sign(const LogHead& head) const {
-  StoredCheckpoint next{.note = {},
-                        .checkpoint = {.origin = options.origin, .size = head.size, .root = head.root, .extensions = {}},
-                        .fence = head.fence};
+  StoredCheckpoint next{
+      .note = {},
+      .checkpoint = {.origin = options.origin, .size = head.size, .root = head.root, .extensions = {}},
+      .fence = head.fence};
   CITADEL_ASSIGN(const tlog::Note note, tlog::sign_note(next.checkpoint.encode(), signer));
   next.note = tlog::encode_note(note);
   return next;
 }
 
-Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<StoredCheckpoint> stored, SwapKind kind,
-                                         Deadline deadline) {
+Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<StoredCheckpoint> stored,
+                                         SwapKind kind, Deadline deadline) {
   CITADEL_CO_ASSIGN(const StoredCheckpoint next, sign(head));
   crash_point(CrashPoint::publisher_before_swap);
   const WallTime now = clock.wall();
@@ -310,7 +321,8 @@ void Publisher::Impl::note_published(const StoredCheckpoint& stored) {
 }
 
 void Publisher::Impl::note_fork(const Error& why) {
-  if (!status.fork) log::error("audit", "the log has forked; nothing is appended or signed", {{"error", why}});
+  if (!status.fork)
+    log::error("audit", "the log has forked; nothing is appended or signed", {{"error", why}});
   status.fork = why;
   permit->refuse(why);
 }
@@ -337,7 +349,8 @@ Task<Result<void>> Publisher::wait_drained(journal::Position position, Deadline 
 
 Task<Result<StoredCheckpoint>> Publisher::wait_published(std::uint64_t index, Deadline deadline) {
   auto& impl = *impl_;
-  if (impl.status.published && index < impl.status.published->checkpoint.size) co_return *impl.status.published;
+  if (impl.status.published && index < impl.status.published->checkpoint.size)
+    co_return *impl.status.published;
   if (impl.closing) co_return fail(Code::cancelled, "the daemon stops; the event is not lost");
   kick();
   co_return co_await impl.publish_waiters.wait(impl.database.executor(), index, deadline,
@@ -362,8 +375,8 @@ Task<Result<void>> Publisher::accept_fork(std::string reason, std::string who, D
   CITADEL_CO_TRY(co_await impl.database.transact<bool>(
       deadline, store::Intent::write, {.name = "audit accept fork"},
       [&](pg::Transaction& transaction) -> Task<Result<bool>> {
-        const pg::Params params(static_cast<std::int64_t>(old.size), Bytes(old.root), static_cast<std::int64_t>(fence),
-                                reason, who);
+        const pg::Params params(static_cast<std::int64_t>(old.size), Bytes(old.root),
+                                static_cast<std::int64_t>(fence), reason, who);
         CITADEL_CO_TRY(co_await transaction.execute(record_fork, params, deadline));
         co_return true;
       }));

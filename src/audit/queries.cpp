@@ -13,12 +13,14 @@ namespace {
 
 constexpr std::uint64_t partition_width = 4'194'304;
 
-constexpr std::string_view entry_columns = "select idx, leaf, received_at from audit.entry where idx >= $1 and idx < $2";
+constexpr std::string_view entry_columns =
+    "select idx, leaf, received_at from audit.entry where idx >= $1 and idx < $2";
 constexpr pg::Statement select_indexes{"audit indexes",
                                        "select id, min(idx) from audit.entry where id = any($1) group by id"};
 constexpr pg::Statement select_status{
     "audit status",
-    "select (select count(*) from (select from audit.pending limit 10000) p), (select min(at) from audit.pending), "
+    "select (select count(*) from (select from audit.pending limit 10000) p), (select min(at) from "
+    "audit.pending), "
     "(select count(*) from audit.conflict), (select count(*) from citadel.dead_letter where kind = $1), "
     "(select count(*) from audit.hold where released_at is null)"};
 
@@ -27,7 +29,8 @@ Task<Result<pg::Rows>> select_entries(store::Database& database, std::uint64_t f
                                       Deadline deadline) {
   const std::uint64_t floor = first / partition_width * partition_width;
   const std::uint64_t ceiling = (end + partition_width - 1) / partition_width * partition_width;
-  const std::string sql = fmt::format("{} and idx >= {} and idx < {} order by idx", entry_columns, floor, ceiling);
+  const std::string sql =
+      fmt::format("{} and idx >= {} and idx < {} order by idx", entry_columns, floor, ceiling);
   const pg::Statement statement{"audit entries", sql};
   co_return co_await database.query(
       deadline, store::Intent::read_your_writes, statement,
@@ -64,18 +67,20 @@ pg::Params keys_of(const Views& views) {
   return pg::Params(times, indexes);
 }
 
-std::string content_sql(std::string_view columns, std::string_view table, std::string_view more, const ContentMonth& month) {
-  return fmt::format("select {} from {} c join unnest($1::timestamptz[], $2::int8[]) as k (time, idx) "
-                     "on c.time = k.time and c.idx = k.idx {} where {}",
-                     columns, table, more, bounds_sql("c", month));
+std::string content_sql(std::string_view columns, std::string_view table, std::string_view more,
+                        const ContentMonth& month) {
+  return fmt::format(
+      "select {} from {} c join unnest($1::timestamptz[], $2::int8[]) as k (time, idx) "
+      "on c.time = k.time and c.idx = k.idx {} where {}",
+      columns, table, more, bounds_sql("c", month));
 }
 
 Task<Result<void>> read_envelopes(store::Database& database, const Views& views, ContentMonth month,
                                   Deadline deadline) {
   const std::string sql = content_sql("c.idx, c.salt, c.envelope", "audit.event", "", month);
   const pg::Statement statement{"audit envelopes", sql};
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes, statement,
-                                                                 keys_of(views)));
+  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
+                                                                 statement, keys_of(views)));
   for (const pg::Row row : rows) {
     EntryView& view = *views.at(static_cast<std::uint64_t>(row.get<std::int64_t>(0)));
     EntryView::Envelope envelope;
@@ -84,8 +89,8 @@ Task<Result<void>> read_envelopes(store::Database& database, const Views& views,
     envelope.bytes = as_text(row.get<Bytes>(2));
     auto event = decode_envelope(as_bytes(envelope.bytes));
     if (!event) {
-      co_return fail(Code::corrupt, fmt::format("the envelope of entry {} is not as it was written: {}", view.index,
-                                                event.error().message));
+      co_return fail(Code::corrupt, fmt::format("the envelope of entry {} is not as it was written: {}",
+                                                view.index, event.error().message));
     }
     envelope.event = *std::move(event);
     view.envelope = std::move(envelope);
@@ -96,11 +101,11 @@ Task<Result<void>> read_envelopes(store::Database& database, const Views& views,
 Task<Result<void>> read_groups(store::Database& database, const Views& views, ContentMonth month,
                                const AuditKeys& keys, Deadline deadline) {
   const std::string sql =
-      content_sql("c.idx, c.grp, c.wrapped_key, c.ciphertext, s.tenant, s.subject, s.wrapped_key", "audit.sealed",
-                  "join audit.subject_key s on s.id = c.key_id", month);
+      content_sql("c.idx, c.grp, c.wrapped_key, c.ciphertext, s.tenant, s.subject, s.wrapped_key",
+                  "audit.sealed", "join audit.subject_key s on s.id = c.key_id", month);
   const pg::Statement statement{"audit groups", sql};
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes, statement,
-                                                                 keys_of(views)));
+  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
+                                                                 statement, keys_of(views)));
   for (const auto& [index, view] : views) {
     for (GroupView& group : view->groups) group.erased = true;
   }
@@ -112,10 +117,11 @@ Task<Result<void>> read_groups(store::Database& database, const Views& views, Co
     at->erased = false;
     CITADEL_CO_ASSIGN(const auto key, unwrap_subject_key(keys, row.get<std::string_view>(4),
                                                          row.get<std::string_view>(5), row.get<Bytes>(6)));
-    auto opened = open_group(view.leaf.id, group, as_text(row.get<Bytes>(3)), as_text(row.get<Bytes>(2)), key);
+    auto opened =
+        open_group(view.leaf.id, group, as_text(row.get<Bytes>(3)), as_text(row.get<Bytes>(2)), key);
     if (!opened) {
-      co_return fail(Code::corrupt, fmt::format("the {} of entry {} does not open: {}", to_string(group), view.index,
-                                                opened.error().message));
+      co_return fail(Code::corrupt, fmt::format("the {} of entry {} does not open: {}", to_string(group),
+                                                view.index, opened.error().message));
     }
     at->opened = *std::move(opened);
   }
@@ -138,8 +144,9 @@ Task<Result<void>> read_contents(store::Database& database, std::vector<EntryVie
   co_return Result<void>();
 }
 
-Task<Result<std::vector<EntryView>>> read_range(store::Database& database, std::uint64_t first, std::uint64_t end,
-                                                OpenGroups open, const AuditKeys& keys, Deadline deadline) {
+Task<Result<std::vector<EntryView>>> read_range(store::Database& database, std::uint64_t first,
+                                                std::uint64_t end, OpenGroups open, const AuditKeys& keys,
+                                                Deadline deadline) {
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await select_entries(database, first, end, deadline));
   std::vector<EntryView> entries;
   for (const pg::Row row : rows) {
@@ -152,7 +159,8 @@ Task<Result<std::vector<EntryView>>> read_range(store::Database& database, std::
 
 // The hashes of level 0 for these entries. A tile that is missing or short leaves them without: the verifier
 // finds it by the root.
-Task<Result<void>> read_tree_hashes(store::Database& database, std::vector<EntryView>& entries, Deadline deadline) {
+Task<Result<void>> read_tree_hashes(store::Database& database, std::vector<EntryView>& entries,
+                                    Deadline deadline) {
   if (entries.empty()) co_return Result<void>();
   const std::uint64_t size = entries.back().index + 1;
   std::vector<tlog::TileId> ids;
@@ -162,9 +170,11 @@ Task<Result<void>> read_tree_hashes(store::Database& database, std::vector<Entry
   if (!tiles && tiles.error().code == Code::corrupt) co_return Result<void>();
   if (!tiles) co_return std::unexpected(std::move(tiles).error());
   for (EntryView& entry : entries) {
-    const auto& tile = (*tiles)[entry.index / tlog::tile_width_max - entries.front().index / tlog::tile_width_max];
+    const auto& tile =
+        (*tiles)[entry.index / tlog::tile_width_max - entries.front().index / tlog::tile_width_max];
     const std::size_t at = entry.index % tlog::tile_width_max * tlog::hash_bytes;
-    CITADEL_CO_ASSIGN(entry.tree_hash, tlog::hash_from(as_bytes(std::string_view(tile.hashes).substr(at, tlog::hash_bytes))));
+    CITADEL_CO_ASSIGN(entry.tree_hash,
+                      tlog::hash_from(as_bytes(std::string_view(tile.hashes).substr(at, tlog::hash_bytes))));
   }
   co_return Result<void>();
 }
@@ -186,7 +196,8 @@ Task<Result<EntryView>> get_entry(store::Database& database, std::uint64_t index
 }
 
 Task<Result<std::vector<std::pair<Uuid, std::uint64_t>>>> find_indexes(store::Database& database,
-                                                                       std::vector<Uuid> ids, Deadline deadline) {
+                                                                       std::vector<Uuid> ids,
+                                                                       Deadline deadline) {
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
                                                                  select_indexes, pg::Params(ids)));
   std::vector<std::pair<Uuid, std::uint64_t>> found;
@@ -198,14 +209,17 @@ Task<Result<std::vector<std::pair<Uuid, std::uint64_t>>>> find_indexes(store::Da
 Task<Result<EntryView>> find_entry(store::Database& database, Uuid id, OpenGroups open, const AuditKeys& keys,
                                    Deadline deadline) {
   CITADEL_CO_ASSIGN(const auto found, co_await find_indexes(database, {id}, deadline));
-  if (found.empty()) co_return fail(Code::not_found, fmt::format("the audit log has no entry with the id {}", id.to_string()));
+  if (found.empty())
+    co_return fail(Code::not_found, fmt::format("the audit log has no entry with the id {}", id.to_string()));
   co_return co_await get_entry(database, found.front().second, open, keys, deadline);
 }
 
-Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std::uint64_t first, std::size_t count,
-                                                  OpenGroups open, const AuditKeys& keys, Deadline deadline) {
+Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std::uint64_t first,
+                                                  std::size_t count, OpenGroups open, const AuditKeys& keys,
+                                                  Deadline deadline) {
   if (count < 1 || count > entries_page_max)
-    co_return fail(Code::invalid_argument, fmt::format("a page has from 1 to {} entries, not {}", entries_page_max, count));
+    co_return fail(Code::invalid_argument,
+                   fmt::format("a page has from 1 to {} entries, not {}", entries_page_max, count));
   if (first >= tlog::tree_size_max - entries_page_max) co_return std::vector<EntryView>();
   CITADEL_CO_ASSIGN(auto entries, co_await read_range(database, first, first + count, open, keys, deadline));
   CITADEL_CO_TRY(co_await read_tree_hashes(database, entries, deadline));
@@ -220,7 +234,8 @@ Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath pa
     co_return std::move(tiles->front().hashes);
   }
   const std::uint64_t first = path.id.index * tlog::tile_width_max;
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await select_entries(database, first, first + path.id.width, deadline));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await select_entries(database, first, first + path.id.width, deadline));
   if (static_cast<std::uint32_t>(rows.size()) != path.id.width) co_return not_grown(path);
   std::string bundle;
   for (const pg::Row row : rows) CITADEL_CO_TRY(tlog::append_entry(bundle, row.get<Bytes>(1)));
@@ -230,22 +245,25 @@ Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath pa
 Task<Result<InclusionProof>> prove_inclusion(store::Database& database, std::uint64_t index,
                                              tlog::Checkpoint checkpoint, Deadline deadline) {
   if (index >= checkpoint.size)
-    co_return fail(Code::invalid_argument, fmt::format("the checkpoint's tree has {} entries, and none at {}", checkpoint.size, index));
-  CITADEL_CO_ASSIGN(auto tiles, co_await read_tiles(database, tlog::tiles_for_inclusion(index, checkpoint.size), deadline));
+    co_return fail(Code::invalid_argument, fmt::format("the checkpoint's tree has {} entries, and none at {}",
+                                                       checkpoint.size, index));
+  CITADEL_CO_ASSIGN(
+      auto tiles, co_await read_tiles(database, tlog::tiles_for_inclusion(index, checkpoint.size), deadline));
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await select_entries(database, index, index + 1, deadline));
   if (rows.empty()) co_return fail(Code::corrupt, fmt::format("the audit log has lost entry {}", index));
   InclusionProof proof{.leaf = std::string(as_text(rows[0].get<Bytes>(1))), .hashes = {}};
   tlog::TileHashReader reader(checkpoint.size, tile_source(std::move(tiles)));
   CITADEL_CO_ASSIGN(proof.hashes, tlog::prove_inclusion(reader, index, checkpoint.size));
-  CITADEL_CO_TRY(tlog::verify_inclusion(tlog::leaf_hash(as_bytes(proof.leaf)), index, checkpoint.size, proof.hashes,
-                                        checkpoint.root));
+  CITADEL_CO_TRY(tlog::verify_inclusion(tlog::leaf_hash(as_bytes(proof.leaf)), index, checkpoint.size,
+                                        proof.hashes, checkpoint.root));
   co_return proof;
 }
 
 Task<Result<std::vector<tlog::Hash>>> prove_consistency(store::Database& database, std::uint64_t old_size,
                                                         tlog::Checkpoint checkpoint, Deadline deadline) {
   if (old_size > checkpoint.size)
-    co_return fail(Code::invalid_argument, fmt::format("the checkpoint's tree has {} entries, not {}", checkpoint.size, old_size));
+    co_return fail(Code::invalid_argument,
+                   fmt::format("the checkpoint's tree has {} entries, not {}", checkpoint.size, old_size));
   if (old_size == 0) co_return std::vector<tlog::Hash>();
   auto ids = tlog::tiles_for_consistency(old_size, checkpoint.size);
   // Of the old root, for the check.
@@ -266,10 +284,13 @@ Task<Result<std::vector<tlog::Hash>>> prove_consistency(store::Database& databas
 Task<Result<LogStatus>> log_status(store::Database& database, Deadline deadline) {
   LogStatus status;
   CITADEL_CO_ASSIGN(status.head, co_await read_head(database, deadline));
-  CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await database.query(deadline, store::Intent::read_your_writes, select_status,
-                                            pg::Params(static_cast<std::int16_t>(journal::Kind::audit_event))));
-  const auto count = [&](int column) { return static_cast<std::uint64_t>(rows[0].get<std::int64_t>(column)); };
+  CITADEL_CO_ASSIGN(
+      const pg::Rows rows,
+      co_await database.query(deadline, store::Intent::read_your_writes, select_status,
+                              pg::Params(static_cast<std::int16_t>(journal::Kind::audit_event))));
+  const auto count = [&](int column) {
+    return static_cast<std::uint64_t>(rows[0].get<std::int64_t>(column));
+  };
   status.pending = count(0);
   status.pending_since = rows[0].get<std::optional<WallTime>>(1);
   status.conflicts = count(2);

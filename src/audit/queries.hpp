@@ -51,11 +51,13 @@ Task<Result<EntryView>> find_entry(store::Database& database, Uuid id, OpenGroup
                                    Deadline deadline);
 // Where events of these ids stand in the log; those that are not there are left out.
 Task<Result<std::vector<std::pair<Uuid, std::uint64_t>>>> find_indexes(store::Database& database,
-                                                                       std::vector<Uuid> ids, Deadline deadline);
+                                                                       std::vector<Uuid> ids,
+                                                                       Deadline deadline);
 
 // From `first` on in the order of the log, at most `count` (1 to entries_page_max); fewer at the log's end.
-Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std::uint64_t first, std::size_t count,
-                                                  OpenGroups open, const AuditKeys& keys, Deadline deadline);
+Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std::uint64_t first,
+                                                  std::size_t count, OpenGroups open, const AuditKeys& keys,
+                                                  Deadline deadline);
 
 // The bytes at the path of tlog-tiles; not_found where the log has not grown to them.
 Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath path, Deadline deadline);

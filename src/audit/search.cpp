@@ -14,10 +14,12 @@ constexpr WallTime time_min = std::chrono::sys_days{std::chrono::year{1970} / 1 
 constexpr WallTime time_end = std::chrono::sys_days{std::chrono::year{10000} / 1 / 1};
 
 constexpr pg::Statement select_months{"audit event months", "select month from audit.event_months()"};
-constexpr std::string_view columns = "select idx, class, severity, retention, envelope from audit.event where ";
+constexpr std::string_view columns =
+    "select idx, class, severity, retention, envelope from audit.event where ";
 // As the index event_by_word has it.
 constexpr std::string_view words =
-    "to_tsvector('simple'::regconfig, translate(action || ' ' || actor || ' ' || object_type || ' ' || object || ' ' "
+    "to_tsvector('simple'::regconfig, translate(action || ' ' || actor || ' ' || object_type || ' ' || "
+    "object || ' ' "
     "|| reason, './:@_-', '      '))";
 
 // Where a page ends: its last event's time and index.
@@ -35,7 +37,8 @@ std::string encode(const Place& place) {
 
 Result<Place> parse_cursor(std::string_view text) {
   const auto raw = from_hex(text);
-  if (!raw || raw->size() != 16) return fail(Code::invalid_argument, "cursor is not one that a page has given");
+  if (!raw || raw->size() != 16)
+    return fail(Code::invalid_argument, "cursor is not one that a page has given");
   const Place place{WallTime(std::chrono::microseconds(load_be<std::int64_t>(raw->data()))),
                     load_be<std::int64_t>(raw->data() + 8)};
   if (place.time < time_min || place.time > time_end || place.index < 0)
@@ -46,7 +49,8 @@ Result<Place> parse_cursor(std::string_view text) {
 Result<Uuid> parse_trace(std::string_view text) {
   const auto raw = from_hex(text);
   Uuid id;
-  if (!raw || raw->size() != id.bytes.size()) return fail(Code::invalid_argument, "trace_id must be 32 hexadecimal digits");
+  if (!raw || raw->size() != id.bytes.size())
+    return fail(Code::invalid_argument, "trace_id must be 32 hexadecimal digits");
   std::memcpy(id.bytes.data(), raw->data(), raw->size());
   return id;
 }
@@ -86,7 +90,8 @@ class Conditions {
 
 Result<void> check_limit(int limit) {
   if (limit >= 1 && limit <= search_limit_max) return {};
-  return fail(Code::invalid_argument, fmt::format("limit must be from 1 to {}, not {}", search_limit_max, limit));
+  return fail(Code::invalid_argument,
+              fmt::format("limit must be from 1 to {}, not {}", search_limit_max, limit));
 }
 
 Result<Search> begin_search(SearchFilter filter) {
@@ -124,8 +129,10 @@ void add_filters(const Search& search, Conditions& where) {
   where.equal("trace_id", search.trace);
   where.equal("request_id", filter.request_id);
   if (filter.text) {
-    where.add(fmt::format(" and {} @@ plainto_tsquery('simple'::regconfig, translate(${{}}, './:@_-', '      '))", words),
-              *filter.text);
+    where.add(
+        fmt::format(" and {} @@ plainto_tsquery('simple'::regconfig, translate(${{}}, './:@_-', '      '))",
+                    words),
+        *filter.text);
   }
 }
 
@@ -137,8 +144,8 @@ Result<FoundEvent> found_of(const pg::Row& row) {
   found.retention = static_cast<Retention>(row.get<std::int16_t>(3));
   auto event = decode_envelope(row.get<Bytes>(4));
   if (!event) {
-    return fail(Code::corrupt, fmt::format("the envelope of entry {} is not as it was written: {}", found.index,
-                                           event.error().message));
+    return fail(Code::corrupt, fmt::format("the envelope of entry {} is not as it was written: {}",
+                                           found.index, event.error().message));
   }
   found.event = *std::move(event);
   return found;
@@ -162,14 +169,16 @@ Result<bool> take_rows(const pg::Rows& rows, std::size_t missing, SearchPage& pa
   return true;
 }
 
-Task<Result<bool>> read_range(store::Database& database, Search& search, MonthRange range, Deadline deadline) {
+Task<Result<bool>> read_range(store::Database& database, Search& search, MonthRange range,
+                              Deadline deadline) {
   // One more than asked for tells whether there is a next page.
   pg::Params params(static_cast<std::int64_t>(search.missing()) + 1, search.from, search.below.time,
                     search.below.index);
   Conditions where(params);
   add_filters(search, where);
-  const std::string sql = fmt::format("{}time >= $2 and (time, idx) < ($3, $4){}{} order by time desc, idx desc limit $1",
-                                      columns, where.sql(), bounds_sql(range));
+  const std::string sql =
+      fmt::format("{}time >= $2 and (time, idx) < ($3, $4){}{} order by time desc, idx desc limit $1",
+                  columns, where.sql(), bounds_sql(range));
   const pg::Statement statement{"audit search", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
                     co_await database.query(deadline, store::Intent::read, statement, std::move(params)));
@@ -188,7 +197,8 @@ Task<Result<SearchPage>> search_events(store::Database& database, SearchFilter f
   if (search.below.time < now) range.below = next_month(range.from);
   CITADEL_CO_ASSIGN(bool full, co_await read_range(database, search, range, deadline));
   if (full || WallTime(range.from) <= search.from) co_return std::move(search.page);
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read, select_months, {}));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read, select_months, {}));
   std::vector<MonthStart> months;
   for (const pg::Row row : rows) {
     const MonthStart month = month_start(row.get<WallTime>(0));
@@ -207,8 +217,8 @@ Task<Result<SearchPage>> search_events(store::Database& database, SearchFilter f
   co_return std::move(search.page);
 }
 
-Task<Result<SearchPage>> trace_events(store::Database& database, std::string trace_id, std::string cursor, int limit,
-                                      Deadline deadline) {
+Task<Result<SearchPage>> trace_events(store::Database& database, std::string trace_id, std::string cursor,
+                                      int limit, Deadline deadline) {
   CITADEL_CO_TRY(check_limit(limit));
   CITADEL_CO_ASSIGN(const Uuid trace, parse_trace(trace_id));
   Place after{time_min, -1};
@@ -216,11 +226,13 @@ Task<Result<SearchPage>> trace_events(store::Database& database, std::string tra
     CITADEL_CO_ASSIGN(after, parse_cursor(cursor));
   }
   static const std::string sql = fmt::format(
-      "{}trace_id = $2 and trace_id is not null and (time, idx) > ($3, $4) order by time, idx limit $1", columns);
+      "{}trace_id = $2 and trace_id is not null and (time, idx) > ($3, $4) order by time, idx limit $1",
+      columns);
   const pg::Statement statement{"audit trace", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await database.query(deadline, store::Intent::read, statement,
-                                            pg::Params(static_cast<std::int64_t>(limit) + 1, trace, after.time, after.index)));
+                    co_await database.query(
+                        deadline, store::Intent::read, statement,
+                        pg::Params(static_cast<std::int64_t>(limit) + 1, trace, after.time, after.index)));
   SearchPage page;
   CITADEL_CO_TRY(take_rows(rows, static_cast<std::size_t>(limit), page));
   co_return page;

@@ -20,7 +20,8 @@ inline constexpr int search_limit_max = 1'000;
 
 struct SearchFilter {
   std::optional<WallTime> from = {}, to = {};  // of the event's time: from <= time < to
-  std::optional<std::string> tenant = {}, actor_type = {}, actor = {}, action = {}, object_type = {}, object = {};
+  std::optional<std::string> tenant = {}, actor_type = {}, actor = {}, action = {}, object_type = {},
+                             object = {};
   std::optional<Outcome> outcome = {};
   std::optional<std::string> trace_id = {};  // 32 hexadecimal digits
   std::optional<std::string> request_id = {};
@@ -46,7 +47,7 @@ struct SearchPage {
 Task<Result<SearchPage>> search_events(store::Database& database, SearchFilter filter, Deadline deadline);
 
 // Oldest first; `cursor` as above.
-Task<Result<SearchPage>> trace_events(store::Database& database, std::string trace_id, std::string cursor, int limit,
-                                      Deadline deadline);
+Task<Result<SearchPage>> trace_events(store::Database& database, std::string trace_id, std::string cursor,
+                                      int limit, Deadline deadline);
 
 }  // namespace citadel::audit

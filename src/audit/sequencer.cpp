@@ -49,12 +49,13 @@ struct Sequencer::Impl {
   SubjectKeys subjects;
   // What is there, as far as it was committed.
   std::set<Month> months;
-  std::uint64_t entries_until = 0;  // the first index without a partition
+  std::uint64_t entries_until = 0;               // the first index without a partition
   std::map<std::uint64_t, WallTime> partitions;  // made_at by first index
   std::uint64_t size_seen = 0;
   bool key_proven = false;  // a data key of the journal has opened
 
-  Impl(std::shared_ptr<const AuditKeys> k, std::shared_ptr<GrowthPermit> p, SequencerOptions o, const Clock& c)
+  Impl(std::shared_ptr<const AuditKeys> k, std::shared_ptr<GrowthPermit> p, SequencerOptions o,
+       const Clock& c)
       : keys(k), permit(std::move(p)), options(o), clock(c), subjects(std::move(k)) {}
 
   void forget();
@@ -70,11 +71,12 @@ struct Sequencer::Impl {
   Task<Result<void>> settle_repeats(pg::Transaction& transaction, Batch& batch, Deadline deadline);
   Task<Result<void>> add_pending(pg::Transaction& transaction, Batch& batch, Deadline deadline);
   Task<Result<void>> check_keys(pg::Transaction& transaction, const Batch& batch, Deadline deadline);
-  Task<Result<void>> finish(pg::Transaction& transaction, Batch& batch, tlog::TileBuilder& tree, Origin origin,
-                            Deadline deadline);
+  Task<Result<void>> finish(pg::Transaction& transaction, Batch& batch, tlog::TileBuilder& tree,
+                            Origin origin, Deadline deadline);
   Task<Result<SinkOutcome>> append_batch(pg::Transaction& transaction, Origin origin,
                                          std::span<const journal::Frame> frames, Deadline deadline);
-  Task<Result<std::uint64_t>> append_pending_batch(pg::Transaction& transaction, Origin origin, Deadline deadline);
+  Task<Result<std::uint64_t>> append_pending_batch(pg::Transaction& transaction, Origin origin,
+                                                   Deadline deadline);
   Result<SinkOutcome> without_partition_errors(Result<SinkOutcome> outcome);
 };
 
@@ -114,7 +116,8 @@ Task<Result<void>> Sequencer::prepare(store::Database& database, std::span<const
     months.insert(content_month(retention, now + std::chrono::hours(24)));
   }
   CITADEL_CO_TRY(co_await impl.make_months(database, std::move(months), deadline));
-  CITADEL_CO_TRY(co_await impl.make_entry_partitions(database, frames.size() + impl.options.pending_max, deadline));
+  CITADEL_CO_TRY(
+      co_await impl.make_entry_partitions(database, frames.size() + impl.options.pending_max, deadline));
   co_return co_await impl.subjects.ensure(database, std::move(names), deadline);
 }
 
@@ -131,12 +134,13 @@ Task<Result<void>> Sequencer::Impl::make_months(store::Database& database, std::
       retentions.push_back(static_cast<std::int16_t>(retention));
       dates.push_back(format_time(WallTime(day)).substr(0, 10));
     }
-    CITADEL_CO_TRY(co_await database.transact<bool>(
-        deadline, store::Intent::write, {.name = "audit event partitions"},
-        [&](pg::Transaction& transaction) -> Task<Result<bool>> {
-          CITADEL_CO_TRY(co_await transaction.execute(ensure_months, pg::Params(retentions, dates), deadline));
-          co_return true;
-        }));
+    CITADEL_CO_TRY(
+        co_await database.transact<bool>(deadline, store::Intent::write, {.name = "audit event partitions"},
+                                         [&](pg::Transaction& transaction) -> Task<Result<bool>> {
+                                           CITADEL_CO_TRY(co_await transaction.execute(
+                                               ensure_months, pg::Params(retentions, dates), deadline));
+                                           co_return true;
+                                         }));
     months.insert(some.begin(), some.end());
   }
   co_return Result<void>();
@@ -145,15 +149,14 @@ Task<Result<void>> Sequencer::Impl::make_months(store::Database& database, std::
 Task<Result<void>> Sequencer::Impl::make_entry_partitions(store::Database& database, std::size_t entries,
                                                           Deadline deadline) {
   if (size_seen + entries + entry_partition_width / 4 < entries_until) co_return Result<void>();
-  CITADEL_CO_ASSIGN(
-      const pg::Rows rows,
-      co_await database.transact<pg::Rows>(
-          deadline, store::Intent::write, {.name = "audit entry partitions"},
-          [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
-            CITADEL_CO_TRY(co_await transaction.execute(
-                ensure_entries, pg::Params(static_cast<std::int64_t>(entries)), deadline));
-            co_return co_await transaction.execute(select_partitions, {}, deadline);
-          }));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.transact<pg::Rows>(
+                        deadline, store::Intent::write, {.name = "audit entry partitions"},
+                        [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
+                          CITADEL_CO_TRY(co_await transaction.execute(
+                              ensure_entries, pg::Params(static_cast<std::int64_t>(entries)), deadline));
+                          co_return co_await transaction.execute(select_partitions, {}, deadline);
+                        }));
   partitions.clear();
   for (const pg::Row row : rows)
     partitions[static_cast<std::uint64_t>(row.get<std::int64_t>(0))] = row.get<WallTime>(1);
@@ -183,10 +186,12 @@ Task<Result<Batch>> Sequencer::Impl::begin(pg::Transaction& transaction, tlog::T
                     co_await read_tiles(transaction, tlog::tiles_for_root(batch.head.size), deadline));
   auto resumed = tlog::TileBuilder::resume(batch.head.size, batch.head.root, edge);
   if (!resumed) {
-    co_return fail(resumed.error().code,
-                   fmt::format("the audit log's tiles do not give the root that its head has: somebody changed audit.tile "
-                               "or audit.head, and nothing is appended until that is mended ({})",
-                               resumed.error().message));
+    co_return fail(
+        resumed.error().code,
+        fmt::format(
+            "the audit log's tiles do not give the root that its head has: somebody changed audit.tile "
+            "or audit.head, and nothing is appended until that is mended ({})",
+            resumed.error().message));
   }
   tree = *std::move(resumed);
   size_seen = std::max(size_seen, batch.head.size);
@@ -238,9 +243,10 @@ Result<void> Sequencer::Impl::wrap_frame_keys(Batch& batch) {
     if (wrapped && !slot.draft.record.groups.empty()) key_proven = true;
   }
   if (!unopened.empty() && !key_proven) {
-    return fail(Code::corrupt,
-                "the records of the audit journal were encrypted under another master key: give the daemon the key "
-                "that it had when it took them");
+    return fail(
+        Code::corrupt,
+        "the records of the audit journal were encrypted under another master key: give the daemon the key "
+        "that it had when it took them");
   }
   for (Slot* slot : unopened) put_aside(batch, *slot, "its data key does not open");
   return {};
@@ -258,8 +264,8 @@ Task<Result<void>> Sequencer::Impl::settle_repeats(pg::Transaction& transaction,
   const auto first = first_index_since(earliest - options.id_future_max - skew_max);
   CITADEL_CO_ASSIGN(const auto stored, co_await read_stored(transaction, ids, first, *keys, deadline));
   CITADEL_CO_TRY(mark_repeats(batch, stored, *keys, clock.wall()));
-  batch.outcome.stored = batch.slots.size() - batch.outcome.repeated - batch.outcome.conflicting -
-                         batch.outcome.undecodable;
+  batch.outcome.stored =
+      batch.slots.size() - batch.outcome.repeated - batch.outcome.conflicting - batch.outcome.undecodable;
   if (!batch.conflicts.empty()) {
     log::warning("audit", "events came with ids that other events have; they are kept in audit.conflict",
                  {{"count", batch.conflicts.size()}, {"first_id", batch.conflicts.front().id}});
@@ -268,7 +274,8 @@ Task<Result<void>> Sequencer::Impl::settle_repeats(pg::Transaction& transaction,
 }
 
 // As far as prepare() has made what they need; the rest has its turn in the next batch.
-Task<Result<void>> Sequencer::Impl::add_pending(pg::Transaction& transaction, Batch& batch, Deadline deadline) {
+Task<Result<void>> Sequencer::Impl::add_pending(pg::Transaction& transaction, Batch& batch,
+                                                Deadline deadline) {
   CITADEL_CO_ASSIGN(const auto pending, co_await read_pending(transaction, options.pending_max, deadline));
   for (const PendingRow& row : pending) {
     const SourcePosition source{batch.head.pending_producer, 1,
@@ -294,8 +301,8 @@ Task<Result<void>> Sequencer::Impl::check_keys(pg::Transaction& transaction, con
   co_return Result<void>();
 }
 
-Task<Result<void>> Sequencer::Impl::finish(pg::Transaction& transaction, Batch& batch, tlog::TileBuilder& tree,
-                                           Origin origin, Deadline deadline) {
+Task<Result<void>> Sequencer::Impl::finish(pg::Transaction& transaction, Batch& batch,
+                                           tlog::TileBuilder& tree, Origin origin, Deadline deadline) {
   if (batch.size_after() > entries_until) {
     entries_until = 0;
     co_return not_prepared("the log has grown past its partitions");
@@ -304,8 +311,8 @@ Task<Result<void>> Sequencer::Impl::finish(pg::Transaction& transaction, Batch& 
     const Draft& draft = slot.draft;
     if (!months.contains(content_month(draft.record.retention, draft.event.time)))
       co_return not_prepared("a month has no partition");
-    slot.leaf = encode_leaf(draft.record.leaf(draft.source.producer, draft.source.epoch, draft.source.sequence,
-                                              draft.event.time));
+    slot.leaf = encode_leaf(draft.record.leaf(draft.source.producer, draft.source.epoch,
+                                              draft.source.sequence, draft.event.time));
     tree.append(tlog::leaf_hash(as_bytes(slot.leaf)));
   }
   CITADEL_CO_TRY(co_await write_rows(transaction, batch, deadline));
@@ -366,7 +373,7 @@ Task<Result<void>> Sequencer::append_refused(pg::Transaction& transaction, Origi
 }
 
 Task<Result<std::uint64_t>> Sequencer::Impl::append_pending_batch(pg::Transaction& transaction, Origin origin,
-                                                                 Deadline deadline) {
+                                                                  Deadline deadline) {
   tlog::TileBuilder tree;
   CITADEL_CO_ASSIGN(Batch batch, co_await begin(transaction, tree, deadline));
   CITADEL_CO_TRY(co_await add_pending(transaction, batch, deadline));
@@ -383,12 +390,12 @@ Task<Result<std::uint64_t>> Sequencer::append_pending(store::Database& database,
     CITADEL_CO_ASSIGN(const auto waiting, co_await read_pending(database, 1, deadline));
     if (waiting.empty()) co_return taken;
     CITADEL_CO_TRY(co_await prepare(database, {}, deadline));
-    CITADEL_CO_ASSIGN(const auto size,
-                      co_await database.transact<std::uint64_t>(
-                          deadline, store::Intent::write, {.name = "audit pending"},
-                          [&](pg::Transaction& transaction) {
-                            return impl_->append_pending_batch(transaction, origin, deadline);
-                          }));
+    CITADEL_CO_ASSIGN(
+        const auto size,
+        co_await database.transact<std::uint64_t>(
+            deadline, store::Intent::write, {.name = "audit pending"}, [&](pg::Transaction& transaction) {
+              return impl_->append_pending_batch(transaction, origin, deadline);
+            }));
     // Another daemon took them, or they need what a later prepare() makes.
     if (size == 0) co_return taken;
     taken += size;

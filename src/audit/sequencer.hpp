@@ -49,7 +49,8 @@ class Sequencer {
                                     const journal::Frame& frame, const Error& reason, Deadline deadline);
   // Takes what waits in audit.pending into the log, in transactions of its own, until nothing waits. How many
   // it took. Nothing is locked where nothing waits.
-  Task<Result<std::uint64_t>> append_pending(store::Database& database, drain::Origin origin, Deadline deadline);
+  Task<Result<std::uint64_t>> append_pending(store::Database& database, drain::Origin origin,
+                                             Deadline deadline);
 
  private:
   struct Impl;

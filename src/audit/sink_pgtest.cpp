@@ -12,7 +12,8 @@ TEST_F(AuditTest, ABatchLandsAndTheTreeIsOfItsLeaves) {
       append({frame_of(event_of()), frame_of(sealed_event_of("acme", "ada")), frame_of(event_of())});
   EXPECT_EQ(outcome.stored, 3u);
   EXPECT_EQ(fault(), "");
-  EXPECT_EQ(sql("select tenant, subject from audit.event where idx < 3 order by idx"), "default|\nacme|ada\ndefault|");
+  EXPECT_EQ(sql("select tenant, subject from audit.event where idx < 3 order by idx"),
+            "default|\nacme|ada\ndefault|");
   EXPECT_EQ(sql("select idx, grp from audit.sealed where idx < 3 order by 1, 2"), "1|1\n1|4");
 }
 
@@ -62,9 +63,11 @@ TEST_F(AuditTest, AnIdWithOtherContentIsKeptApart) {
   EXPECT_EQ(append({frame_of(event), frame_of(other)}).conflicting, 1u);
   EXPECT_EQ(append({frame_of(third)}).conflicting, 1u);
   EXPECT_EQ(fault(), "");
-  EXPECT_EQ(sql("select c.tenant, c.subject, e.action, e.tenant from audit.conflict c join audit.event e on e.idx = c.idx"),
+  EXPECT_EQ(sql("select c.tenant, c.subject, e.action, e.tenant from audit.conflict c join audit.event e on "
+                "e.idx = c.idx"),
             "acme|ada|audit.id_conflict|acme\nacme|ada|audit.id_conflict|acme");
-  EXPECT_EQ(sql(fmt::format("select count(*) from audit.conflict where id = '{}'", event.id.to_string())), "2");
+  EXPECT_EQ(sql(fmt::format("select count(*) from audit.conflict where id = '{}'", event.id.to_string())),
+            "2");
 }
 
 TEST_F(AuditTest, WhatWasErasedIsNotTakenForARepeat) {
@@ -153,7 +156,8 @@ TEST_F(AuditTest, AHeadThatSomebodyChangedStopsTheLog) {
 TEST_F(AuditTest, AnEntryThatSomebodyChangedIsFoundByItsProof) {
   append({frame_of(event_of()), frame_of(event_of()), frame_of(event_of())});
   const LogHead found = head();
-  const tlog::Checkpoint checkpoint{.origin = "test", .size = found.size, .root = found.root, .extensions = {}};
+  const tlog::Checkpoint checkpoint{
+      .origin = "test", .size = found.size, .root = found.root, .extensions = {}};
   ASSERT_TRUE(run(prove_inclusion(*database_, 1, checkpoint, soon())));
   sql("alter table audit.entry_000000 disable trigger append_only; "
       "update audit.entry_000000 set leaf = set_byte(leaf, 3, 255 - get_byte(leaf, 3)) where idx = 1");
@@ -221,9 +225,10 @@ TEST_F(AuditTest, SeveralJournalsInterleaveWithoutGapOrFork) {
   };
   std::vector<Daemon> daemons;
   for (std::uint8_t i = 0; i < 4; ++i) {
-    Daemon daemon{.origin = {Uuid{{9, i}}, 1},
-                  .sequencer = std::make_unique<Sequencer>(keys_, permit_, SequencerOptions{}, system_clock()),
-                  .sink = nullptr};
+    Daemon daemon{
+        .origin = {Uuid{{9, i}}, 1},
+        .sequencer = std::make_unique<Sequencer>(keys_, permit_, SequencerOptions{}, system_clock()),
+        .sink = nullptr};
     daemon.sink = make_audit_sink(*daemon.sequencer);
     for (int batch = 0; batch < 8; ++batch) {
       auto& frames = daemon.batches.emplace_back();
@@ -253,17 +258,19 @@ TEST_F(AuditTest, ASessionThatIsKilledWithTheLogInItsHandsLeavesNothing) {
   append_pending();
   const auto before = head().size;
   const std::vector<journal::Frame> lost{frame_of(event_of()), frame_of(event_of())};
-  const auto killed = run([](auto& self, const std::vector<journal::Frame>& frames) -> Task<Result<SinkOutcome>> {
-    CITADEL_CO_TRY(co_await self.sink_->prepare(*self.database_, frames, soon()));
-    co_return co_await self.database_->template transact<SinkOutcome>(
-        soon(), store::Intent::write, {.name = "test kill", .attempts_max = 1},
-        [&](pg::Transaction& tx) -> Task<Result<SinkOutcome>> {
-          auto outcome = co_await self.sink_->write(tx, self.origin_, frames, soon());
-          if (!outcome) co_return outcome;
-          self.servers_.sql_as_superuser(fmt::format("select pg_terminate_backend({});", tx.connection().backend_pid()));
-          co_return outcome;
-        });
-  }(*this, lost));
+  const auto killed =
+      run([](auto& self, const std::vector<journal::Frame>& frames) -> Task<Result<SinkOutcome>> {
+        CITADEL_CO_TRY(co_await self.sink_->prepare(*self.database_, frames, soon()));
+        co_return co_await self.database_->template transact<SinkOutcome>(
+            soon(), store::Intent::write, {.name = "test kill", .attempts_max = 1},
+            [&](pg::Transaction& tx) -> Task<Result<SinkOutcome>> {
+              auto outcome = co_await self.sink_->write(tx, self.origin_, frames, soon());
+              if (!outcome) co_return outcome;
+              self.servers_.sql_as_superuser(
+                  fmt::format("select pg_terminate_backend({});", tx.connection().backend_pid()));
+              co_return outcome;
+            });
+      }(*this, lost));
   EXPECT_FALSE(killed.has_value());
   EXPECT_EQ(head().size, before);
   const Origin other{Uuid{{7}}, 1};
@@ -302,8 +309,11 @@ TEST_F(AuditTest, WhatPostgresRefusesLeavesNoHole) {
   EXPECT_EQ(drained.sequence, 20u);
   EXPECT_EQ(fault(), "");
   EXPECT_EQ(sql("select sequence from citadel.dead_letter"), "8");
-  EXPECT_EQ(sql("select reason like '%SQLSTATE 22000%' from audit.event where action = 'audit.undecodable'"), "t");
-  EXPECT_EQ(sql("select count(*) from audit.entry where producer = (select producer from citadel.dead_letter)"), "20");
+  EXPECT_EQ(sql("select reason like '%SQLSTATE 22000%' from audit.event where action = 'audit.undecodable'"),
+            "t");
+  EXPECT_EQ(
+      sql("select count(*) from audit.entry where producer = (select producer from citadel.dead_letter)"),
+      "20");
 }
 
 }  // namespace
