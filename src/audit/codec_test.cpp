@@ -103,6 +103,15 @@ TEST(Leaf, EveryBitThatFlipsIsAnotherLeafOrNone) {
   EXPECT_FALSE(decode_leaf(as_bytes(bytes + '\0')).has_value());
 }
 
+TEST(Leaf, ATimeThatNoTextCanNameIsRefused) {
+  Leaf leaf = sample_leaf();
+  for (const WallTime time : {WallTime(-1us), WallTime::max(), WallTime::min(),
+                              WallTime(std::chrono::sys_days{std::chrono::year{10'000} / 1 / 1})}) {
+    leaf.time = time;
+    EXPECT_THAT(leaf_error(leaf), HasSubstr("1970 to 9999"));
+  }
+}
+
 TEST(Leaf, OfAnotherVersionOrCountIsRefused) {
   std::string bytes = encode_leaf(sample_leaf());
   bytes[1] = 2;
@@ -274,6 +283,23 @@ TEST_F(RecordTest, WhatIsNotARecordIsRefused) {
   const std::string bytes = encode_record(record);
   for (std::size_t size = 1; size < bytes.size(); size += 7)
     EXPECT_NE(error(bytes.substr(0, size)), "decoded");
+}
+
+// A frame of the journal takes 65,535 bytes: whatever check_event() lets pass must fit.
+TEST_F(RecordTest, TheLargestEventFitsIntoAFrame) {
+  const EventLimits limits = EventLimits::widest();
+  Event event = full_event();
+  for (std::string* name :
+       {&event.tenant, &event.actor.type, &event.actor.id, &event.actor.auth_method, &event.actor.address,
+        &event.actor.on_behalf_of, &event.object.type, &event.object.id, &event.request_id, &event.subject}) {
+    name->assign(limits.name_bytes_max, 'x');
+  }
+  event.reason.assign(limits.reason_bytes_max, 'x');
+  event.action = "x." + std::string(98, 'a');
+  for (const Group group : sensitive_groups)
+    event.group(group) = std::string(limits.groups_bytes_max / 4, '1');
+  ASSERT_TRUE(check_event(event, limits).has_value());
+  EXPECT_LE(encode_record(seal_event(event, find_action(event.action).value(), key)).size(), 65'535u);
 }
 
 TEST(CheckEvent, NamesTheFieldThatIsWrong) {
