@@ -34,9 +34,11 @@ TEST(Hmac, VectorsOfRfc4231) {
 }
 
 TEST(Hmac, AnEmptyKeyIsAKeyAndNotTheLastOne) {
-  (void)hmac_hex("another", "");
-  EXPECT_EQ(hmac_hex("", ""), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
-  EXPECT_EQ(hmac_hex({}, {}), hmac_hex("", ""));
+  const std::string of_nothing = "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad";
+  for (const std::string_view empty : {std::string_view(), std::string_view("")}) {
+    (void)hmac_hex("another", "");
+    EXPECT_EQ(hmac_hex(empty, empty), of_nothing);
+  }
 }
 
 TEST(ConstantTime, ComparesEveryByteAndTheLength) {

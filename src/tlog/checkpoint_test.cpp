@@ -124,6 +124,9 @@ TEST(OpenCheckpoint, CountsDifferentWitnesses) {
   given.note.signatures[3] = cosign(rotated, given.head, sys_seconds(1s));
   given.policy.witnesses = {given.first.verifier(), rotated.verifier()};
   EXPECT_EQ(code_of(open_checkpoint(encode_note(given.note), given.policy)), Code::permission_denied);
+  given.policy.witnesses_min = 1;
+  EXPECT_EQ(open_checkpoint(encode_note(given.note), given.policy).value().witnesses,
+            (std::vector<WitnessedAt>{{"witness.example/1", sys_seconds(1'000s)}}));
 }
 
 // A cosignature does not name its witness: whoever lists one key under two names would count it twice.
