@@ -56,6 +56,30 @@ class PublisherTest : public AuditTest {
     return status.published ? status.published->checkpoint : tlog::Checkpoint{};
   }
 
+  // What the verifier finds wrong with the log up to the signed checkpoint; "" where nothing is.
+  std::string verify(std::optional<std::string> older = {}) {
+    auto verifier =
+        Verifier::make({.policy = {.origin = "test/log",
+                                   .log_keys = {tlog::NoteSigner::parse(signing_key_)->verifier()},
+                                   .witnesses = {}},
+                        .older_checkpoint = std::move(older)});
+    if (!verifier) return verifier.error().to_string();
+    const auto size = published().size;
+    for (std::uint64_t next = 0; next < size;) {
+      const auto count = std::min<std::uint64_t>(200, size - next);
+      const auto page = run(read_entries(*database_, next, count, OpenGroups::yes, *keys_, soon()));
+      if (!page) return page.error().to_string();
+      if (page->empty()) break;
+      for (const EntryView& view : *page) {
+        const auto groups = exported_groups(view);
+        if (auto fed = verifier->feed(exported_entry(view, groups)); !fed) return fed.error().to_string();
+      }
+      next += page->size();
+    }
+    const auto finished = verifier->finish(publisher_->status().published->note);
+    return finished ? "" : finished.error().to_string();
+  }
+
   // The database as it is, and put back to it later: a restore.
   void back_up() {
     sql("create schema kept; create table kept.head as select * from audit.head; "
@@ -107,12 +131,36 @@ TEST_F(PublisherTest, SignsTheHeadAsItGrows) {
     EXPECT_EQ(published().root, found.root);
     EXPECT_EQ(published().origin, "test/log");
   }
+  EXPECT_EQ(verify(), "");
   // Anybody with the public key can read the file.
   const auto file = read_file(folder_.path() / "checkpoint" / "checkpoint", 1 << 20);
   const tlog::LogPolicy policy{
       .origin = "test/log", .log_keys = {tlog::NoteSigner::parse(signing_key_)->verifier()}, .witnesses = {}};
   ASSERT_TRUE(file && tlog::open_checkpoint(*file, policy));
   EXPECT_EQ(tlog::open_checkpoint(*file, policy)->checkpoint.size, head().size);
+}
+
+TEST_F(PublisherTest, TheVerifierAcceptsMarkersAndErasures) {
+  ASSERT_TRUE(publish());
+  const auto older = publisher_->status().published->note;
+  const Event event = sealed_event_of("acme", "ada");
+  Event other = event;
+  other.reason = "other";
+  std::vector<journal::Frame> frames{frame_of(event), frame_of(event), frame_of(other), frame_of(event_of()),
+                                     frame_of(sealed_event_of("acme", "bob"))};
+  frames[3].payload.pop_back();
+  const auto outcome = own_append(frames);
+  ASSERT_TRUE(outcome) << outcome.error().to_string();
+  EXPECT_EQ(outcome->repeated + outcome->conflicting + outcome->undecodable, 3u);
+  ASSERT_TRUE(sql_as_app("select audit.erase_subject('acme', 'ada', 'asked for', 'dpo')"));
+  ASSERT_TRUE(publish());
+  EXPECT_EQ(verify(older), "");
+  // And it is not blind.
+  sql("do $$ declare t regclass; begin for t in select inhrelid from pg_inherits where inhparent = "
+      "'audit.event_extended'::regclass loop execute format('alter table %s disable trigger append_only', "
+      "t); "
+      "execute format('update %s set salt = sha256(salt) where subject = %L', t, 'bob'); end loop; end $$");
+  EXPECT_THAT(verify(older), HasSubstr("envelope"));
 }
 
 TEST_F(PublisherTest, WhatWaitsInPendingIsTakenWithoutAnEvent) {

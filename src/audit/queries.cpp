@@ -226,6 +226,24 @@ Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std
   co_return entries;
 }
 
+std::vector<ExportedGroup> exported_groups(const EntryView& view) {
+  std::vector<ExportedGroup> groups;
+  for (const GroupView& group : view.groups) {
+    if (group.opened) groups.push_back({group.group, {group.opened->salt, group.opened->bytes}});
+  }
+  return groups;
+}
+
+ExportedEntry exported_entry(const EntryView& view, std::span<const ExportedGroup> groups) {
+  ExportedEntry entry{.index = view.index,
+                      .leaf = view.leaf_bytes,
+                      .tree_hash = view.tree_hash,
+                      .envelope = std::nullopt,
+                      .groups = groups};
+  if (view.envelope) entry.envelope = {view.envelope->salt, view.envelope->bytes};
+  return entry;
+}
+
 Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath path, Deadline deadline) {
   if (path.kind == tlog::TileKind::hashes) {
     auto tiles = co_await read_tiles(database, {path.id}, deadline);

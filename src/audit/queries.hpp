@@ -12,6 +12,7 @@
 #include "audit/audit_keys.hpp"
 #include "audit/leaf.hpp"
 #include "audit/log_head.hpp"
+#include "audit/verifier.hpp"
 #include "tlog/checkpoint.hpp"
 
 namespace citadel::audit {
@@ -58,6 +59,10 @@ Task<Result<std::vector<std::pair<Uuid, std::uint64_t>>>> find_indexes(store::Da
 Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std::uint64_t first,
                                                   std::size_t count, OpenGroups open, const AuditKeys& keys,
                                                   Deadline deadline);
+
+// An entry as the verifier and the exports take it: views of `view` and `groups`, which outlive it.
+std::vector<ExportedGroup> exported_groups(const EntryView& view);
+ExportedEntry exported_entry(const EntryView& view, std::span<const ExportedGroup> groups);
 
 // The bytes at the path of tlog-tiles; not_found where the log has not grown to them.
 Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath path, Deadline deadline);
