@@ -1,4 +1,4 @@
-#include "audit/audit_pgtesting.hpp"
+#include "audit/audit_pg_testing.hpp"
 #include "audit/queries.hpp"
 
 namespace citadel::audit {

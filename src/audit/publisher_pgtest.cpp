@@ -1,7 +1,7 @@
 #include "audit/publisher.hpp"
 
 #include "aio/gate.hpp"
-#include "audit/audit_pgtesting.hpp"
+#include "audit/audit_pg_testing.hpp"
 #include "audit/queries.hpp"
 #include "base/file.hpp"
 #include "drain/drain.hpp"

@@ -1,6 +1,6 @@
 #include "audit/queries.hpp"
 
-#include "audit/audit_pgtesting.hpp"
+#include "audit/audit_pg_testing.hpp"
 #include "audit/search.hpp"
 
 namespace citadel::audit {

@@ -1,5 +1,5 @@
 #include "aio/gate.hpp"
-#include "audit/audit_pgtesting.hpp"
+#include "audit/audit_pg_testing.hpp"
 #include "audit/queries.hpp"
 #include "drain/drain.hpp"
 #include "pg/connection.hpp"
