@@ -66,11 +66,11 @@ TEST_F(CheckpointStoreTest, GivesBackWhatWasStoredAndTheNoteAsAFileOfItsOwn) {
 TEST_F(CheckpointStoreTest, SwapsOnlyWhatTheCallerHasSeen) {
   auto store = open();
   ASSERT_TRUE(swap(store, {}, checkpoint(5, 2)));
-  EXPECT_EQ(swap(store, {}, checkpoint(6, 2)).error().code, Code::conflict);
-  EXPECT_EQ(swap(store, checkpoint(4, 2), checkpoint(6, 2)).error().code, Code::conflict);
-  EXPECT_EQ(swap(store, checkpoint(5, 2), checkpoint(6, 1)).error().code,
-            Code::conflict);  // an earlier fence
-  EXPECT_EQ(swap(store, checkpoint(5, 2), checkpoint(4, 2)).error().code, Code::conflict);  // smaller
+  EXPECT_EQ(code_of(swap(store, {}, checkpoint(6, 2))), Code::conflict);
+  EXPECT_EQ(code_of(swap(store, checkpoint(4, 2), checkpoint(6, 2))), Code::conflict);
+  EXPECT_EQ(code_of(swap(store, checkpoint(5, 2), checkpoint(6, 1))),
+            Code::conflict);                                                            // an earlier fence
+  EXPECT_EQ(code_of(swap(store, checkpoint(5, 2), checkpoint(4, 2))), Code::conflict);  // smaller
   EXPECT_EQ(*store.load(), checkpoint(5, 2));
   EXPECT_TRUE(swap(store, checkpoint(5, 2), checkpoint(6, 2)));
   EXPECT_TRUE(swap(store, checkpoint(6, 2), checkpoint(3, 3), SwapKind::accepted_fork));
@@ -108,7 +108,7 @@ TEST_F(CheckpointStoreTest, DamageIsNotTakenForNothing) {
     write("latest", content);
     const auto opened = CheckpointStore::open(folder_.path() / "checkpoint");
     ASSERT_FALSE(opened.has_value()) << content;
-    EXPECT_EQ(opened.error().code, Code::corrupt);
+    EXPECT_EQ(code_of(opened), Code::corrupt);
   }
   write("latest", whole);
   write("checkpoint", "old");
@@ -124,7 +124,7 @@ TEST_F(CheckpointStoreTest, WaitsForTheLockNoLongerThanItsDeadline) {
   const auto refused =
       store.swap(checkpoint(5), checkpoint(6), SwapKind::growth, now_, Deadline::after(20ms));
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code, Code::deadline_exceeded);
+  EXPECT_EQ(code_of(refused), Code::deadline_exceeded);
 }
 
 // This program again as the one that dies: it swaps until it does.

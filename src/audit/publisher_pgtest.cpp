@@ -114,7 +114,7 @@ class PublisherTest : public AuditTest {
 };
 
 TEST_F(PublisherTest, NothingIsAppendedBeforeTheFirstLook) {
-  EXPECT_EQ(own_append({frame_of(event_of())}).error().code, Code::unavailable);
+  EXPECT_EQ(code_of(own_append({frame_of(event_of())})), Code::unavailable);
   sequences_.clear();
   ASSERT_TRUE(publish());
   add(1);
@@ -185,10 +185,10 @@ TEST_F(PublisherTest, ARestoreThatLostTheTailIsAForkUntilSomebodyAcceptsIt) {
   restart();
   const auto refused = publish();
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code, Code::conflict);
+  EXPECT_EQ(code_of(refused), Code::conflict);
   EXPECT_THAT(refused.error().message, HasSubstr("accept-fork"));
   ASSERT_TRUE(publisher_->status().fork);
-  EXPECT_EQ(own_append({frame_of(event_of())}).error().code, Code::conflict);
+  EXPECT_EQ(code_of(own_append({frame_of(event_of())})), Code::conflict);
   EXPECT_EQ(head().size, lost.size - 5);
 
   sequences_[origin_.producer] = 5;
@@ -206,7 +206,7 @@ TEST_F(PublisherTest, ARestoreThatLostTheTailIsAForkUntilSomebodyAcceptsIt) {
   const auto fork = std::ranges::find(*history, SwapKind::accepted_fork, &HistoryEntry::kind);
   ASSERT_NE(fork, history->end());
   EXPECT_EQ(fork->stored.checkpoint, lost);
-  EXPECT_EQ(run(publisher_->accept_fork("again", "ops", soon())).error().code, Code::conflict);
+  EXPECT_EQ(code_of(run(publisher_->accept_fork("again", "ops", soon()))), Code::conflict);
 }
 
 // The restore is hidden under new entries: larger than the checkpoint, but not an extension of it.
@@ -220,7 +220,7 @@ TEST_F(PublisherTest, ALogThatGrewAgainAfterARestoreIsAForkToo) {
   permit_->grant(0, tlog::empty_root());  // a daemon without our store
   sequences_[origin_.producer] = 5;
   add(20);
-  EXPECT_EQ(publish().error().code, Code::conflict);
+  EXPECT_EQ(code_of(publish()), Code::conflict);
   EXPECT_TRUE(publisher_->status().fork);
 }
 
@@ -240,8 +240,8 @@ TEST_F(PublisherTest, ALogThatWasRewrittenAndHashedAnewIsAFork) {
       fmt::format("alter table audit.head disable trigger all; alter table audit.tile disable trigger all; "
                   "update audit.head set root = '\\x{}'; update audit.tile set hashes = '\\x{}'",
                   to_hex(forged.root()), to_hex(as_bytes(hashes))));
-  EXPECT_EQ(publish().error().code, Code::conflict);
-  EXPECT_EQ(own_append({frame_of(event_of())}).error().code, Code::conflict);
+  EXPECT_EQ(code_of(publish()), Code::conflict);
+  EXPECT_EQ(code_of(own_append({frame_of(event_of())})), Code::conflict);
 }
 
 TEST_F(PublisherTest, AFailoverThatLosesTheTailStopsTheSequencerAtOnce) {
@@ -252,7 +252,7 @@ TEST_F(PublisherTest, AFailoverThatLosesTheTailStopsTheSequencerAtOnce) {
   ASSERT_TRUE(publish());
   restore();
   // No look of the publisher in between.
-  EXPECT_EQ(own_append({frame_of(event_of())}).error().code, Code::conflict);
+  EXPECT_EQ(code_of(own_append({frame_of(event_of())})), Code::conflict);
 }
 
 TEST_F(PublisherTest, AForkWhoseTilesAreBrokenIsNotAccepted) {
@@ -262,8 +262,8 @@ TEST_F(PublisherTest, AForkWhoseTilesAreBrokenIsNotAccepted) {
   add(2);
   sql("alter table audit.tile disable trigger only_grows; "
       "update audit.tile set hashes = set_byte(hashes, 5, 255 - get_byte(hashes, 5))");
-  EXPECT_EQ(publish().error().code, Code::conflict);
-  EXPECT_EQ(run(publisher_->accept_fork("r", "w", soon())).error().code, Code::corrupt);
+  EXPECT_EQ(code_of(publish()), Code::conflict);
+  EXPECT_EQ(code_of(run(publisher_->accept_fork("r", "w", soon()))), Code::corrupt);
   // Mended, it goes on without anybody's word.
   sql("update audit.tile set hashes = set_byte(hashes, 5, 255 - get_byte(hashes, 5))");
   EXPECT_TRUE(publish());
@@ -275,7 +275,7 @@ TEST_F(PublisherTest, AStoreThatAnotherKeySignedIsRefused) {
   end();
   signing_key_ = tlog::NoteSigner::generate("test/log")->encode();
   begin();
-  EXPECT_EQ(publish().error().code, Code::unauthenticated);
+  EXPECT_EQ(code_of(publish()), Code::unauthenticated);
 }
 
 TEST_F(PublisherTest, ALogHasOneName) {
@@ -285,7 +285,7 @@ TEST_F(PublisherTest, ALogHasOneName) {
   publisher_.emplace(*database_, *own_, permit_, *store, *tlog::NoteSigner::generate("another/log"),
                      std::vector<tlog::NoteVerifier>(),
                      PublisherOptions{.origin = "another/log", .journal = origin_}, system_clock());
-  EXPECT_EQ(publish().error().code, Code::conflict);
+  EXPECT_EQ(code_of(publish()), Code::conflict);
 }
 
 TEST_F(PublisherTest, AnswersThoseWhoWait) {
@@ -316,8 +316,8 @@ TEST_F(PublisherTest, AnswersThoseWhoWait) {
   const auto late =
       run(publisher_->wait_drained({position->epoch, position->sequence + 1}, Deadline::after(20ms)));
   ASSERT_FALSE(late.has_value());
-  EXPECT_EQ(late.error().code, Code::deadline_exceeded);
-  EXPECT_EQ(run(publisher_->wait_published(1'000'000, Deadline::after(20ms))).error().code,
+  EXPECT_EQ(code_of(late), Code::deadline_exceeded);
+  EXPECT_EQ(code_of(run(publisher_->wait_published(1'000'000, Deadline::after(20ms)))),
             Code::deadline_exceeded);
   EXPECT_EQ(publisher_->status().waiters, 0u);
   aio::Gate gate(context_.get_executor());

@@ -101,7 +101,7 @@ TEST_F(AuditTest, AWrongMasterKeyStopsTheLogAndMakesNothingUnreadable) {
   const auto sink = make_audit_sink(wrong);
   const auto refused = run(append_with(*sink, origin_, {frame}));
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code, Code::corrupt);
+  EXPECT_EQ(code_of(refused), Code::corrupt);
   EXPECT_THAT(refused.error().message, HasSubstr("master key"));
   EXPECT_EQ(head().size, 0u);
 }
@@ -140,7 +140,7 @@ TEST_F(AuditTest, ATileThatSomebodyChangedStopsTheLog) {
       "update audit.tile set hashes = set_byte(hashes, 5, 255 - get_byte(hashes, 5))");
   const auto refused = try_append({frame_of(event_of())});
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code, Code::corrupt);
+  EXPECT_EQ(code_of(refused), Code::corrupt);
   EXPECT_THAT(refused.error().message, HasSubstr("audit.tile"));
   EXPECT_EQ(fault(), "the tiles");
 }
@@ -150,7 +150,7 @@ TEST_F(AuditTest, AHeadThatSomebodyChangedStopsTheLog) {
   sql("alter table audit.head disable trigger only_grows; update audit.head set root = sha256('mine')");
   const auto refused = try_append({frame_of(event_of())});
   ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error().code, Code::corrupt);
+  EXPECT_EQ(code_of(refused), Code::corrupt);
 }
 
 TEST_F(AuditTest, AnEntryThatSomebodyChangedIsFoundByItsProof) {
@@ -163,18 +163,18 @@ TEST_F(AuditTest, AnEntryThatSomebodyChangedIsFoundByItsProof) {
       "update audit.entry_000000 set leaf = set_byte(leaf, 3, 255 - get_byte(leaf, 3)) where idx = 1");
   const auto forged = run(prove_inclusion(*database_, 1, checkpoint, soon()));
   ASSERT_FALSE(forged.has_value());
-  EXPECT_EQ(forged.error().code, Code::corrupt);
+  EXPECT_EQ(code_of(forged), Code::corrupt);
 }
 
 TEST_F(AuditTest, NothingIsAppendedWithoutAPermitOrBehindACheckpoint) {
   append({frame_of(event_of())});
   const LogHead before = head();
   permit_->refuse(Error(Code::conflict, "a fork"));
-  EXPECT_EQ(try_append({frame_of(event_of())}).error().message, "a fork");
+  EXPECT_EQ(code_of(try_append({frame_of(event_of())})), Code::conflict);
   permit_->grant(before.size + 1, tlog::empty_root());  // as if the tail was lost
-  EXPECT_EQ(try_append({frame_of(event_of())}).error().code, Code::conflict);
+  EXPECT_EQ(code_of(try_append({frame_of(event_of())})), Code::conflict);
   GrowthPermit fresh;
-  EXPECT_EQ(fresh.check(before).error().code, Code::unavailable);
+  EXPECT_EQ(code_of(fresh.check(before)), Code::unavailable);
   permit_->grant(before.size, before.root);
   sequences_[origin_.producer] = 1;
   EXPECT_EQ(append({frame_of(event_of())}).stored, 1u);
@@ -199,7 +199,7 @@ TEST_F(AuditTest, WhatTheDatabaseHasLostIsMadeAnew) {
   const std::vector<journal::Frame> frames{frame_of(event_of())};
   const auto lost = try_append(frames);
   ASSERT_FALSE(lost.has_value());
-  EXPECT_EQ(lost.error().code, Code::unavailable);
+  EXPECT_EQ(code_of(lost), Code::unavailable);
   EXPECT_EQ(std::string(lost.error().sqlstate), "");
   EXPECT_EQ(append(frames).stored, 1u);
 }
@@ -209,7 +209,7 @@ TEST_F(AuditTest, ASubjectWhoWasErasedGetsANewKey) {
   ASSERT_TRUE(sql_as_app("select audit.erase_subject('acme', 'ada', 'asked for', 'dpo')"));
   // prepare() remembers the key that is gone; write() sees it, and the next attempt makes another.
   const std::vector<journal::Frame> frames{frame_of(sealed_event_of("acme", "ada"))};
-  EXPECT_EQ(try_append(frames).error().code, Code::unavailable);
+  EXPECT_EQ(code_of(try_append(frames)), Code::unavailable);
   EXPECT_EQ(append(frames).stored, 1u);
   EXPECT_EQ(sql("select count(*), count(destroyed_at) from audit.subject_key where subject = 'ada'"), "2|1");
   EXPECT_EQ(fault(), "");
