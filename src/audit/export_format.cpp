@@ -30,7 +30,8 @@ void append_base64(std::string& out, std::string_view before, std::string_view b
 // Takes what it expects from the front of a line; whatever is otherwise makes the whole bad.
 class Scanner {
  public:
-  explicit Scanner(std::string_view line) : rest_(line) {}
+  // `salt` is a buffer that is used again and again.
+  Scanner(std::string_view line, std::string& salt) : rest_(line), salt_(salt) {}
 
   bool starts_with(std::string_view text) const { return rest_.starts_with(text); }
   bool take(std::string_view text) {
@@ -56,15 +57,12 @@ class Scanner {
     return text;
   }
   void base64(std::string& out) {
-    auto raw = from_base64(quoted());
-    if (!raw) good_ = false;
-    out = std::move(raw).value_or("");
+    if (!from_base64(quoted(), out)) good_ = false;
   }
   void salt(Salt& out) {
-    std::string raw;
-    base64(raw);
-    if (raw.size() == out.size()) {
-      std::memcpy(out.data(), raw.data(), out.size());
+    base64(salt_);
+    if (salt_.size() == out.size()) {
+      std::memcpy(out.data(), salt_.data(), out.size());
     } else {
       good_ = false;
     }
@@ -81,6 +79,7 @@ class Scanner {
 
  private:
   std::string_view rest_;
+  std::string& salt_;
   bool good_ = true;
 };
 
@@ -217,7 +216,7 @@ Result<void> ExportReader::read_entry(std::string_view line) {
   const auto bad = [&](std::string_view what) {
     return fail(Code::corrupt, fmt::format("line {}, entry {}: {}", line_, next_index_, what));
   };
-  Scanner in(line);
+  Scanner in(line, salt_);
   ExportedEntry entry;
   in.take(R"({"index":)");
   entry.index = in.number();

@@ -18,8 +18,8 @@
 //
 // `event` is not signed: the verifier makes it again from the envelope and the groups, which are, and refuses
 // another. Where a prefix of the log was pruned, `first` is not 0 and the header's `before` is the tree
-// before it (tlog::CompactRange::encode). Memory is that of one line. A line has at most line_bytes_max
-// bytes.
+// before it (tlog::CompactRange::encode). Memory is that of one line. A line has at most
+// export_line_bytes_max bytes.
 #pragma once
 #include <functional>
 #include <string>
@@ -76,7 +76,7 @@ class ExportReader {
   std::string checkpoint_;
   std::optional<Error> error_;
   // Reused from line to line: the bytes that an entry's views point to.
-  std::string leaf_, envelope_;
+  std::string leaf_, salt_, envelope_;
   std::vector<std::string> group_bytes_;
   std::vector<ExportedGroup> groups_;
 };

@@ -5,17 +5,16 @@
 // CSV     RFC 4180, a header line first. A field that a spreadsheet would take for a formula (it begins with
 //         = + - @ tab or CR) has an apostrophe put before it.
 // OCSF    1.3.0, one JSON object a line. Authentication 3002 for auth.*, Entity Management 3004 for keys,
-// roles,
-//         users and tenants, Application Lifecycle 6002 for starts and stops, Datastore Activity 6005 for
-//         rows that changed in the database, API Activity 6003 for all else.
+//         roles, users and tenants, Application Lifecycle 6002 for starts and stops, Datastore Activity 6005
+//         for rows that changed in the database, API Activity 6003 for all else.
 // CEF     version 0. cs1 to cs6 are tenant, object type and id, trace id, request id and on whose behalf; cn1
 //         is the index.
 // Syslog  RFC 5424, facility 13 (log audit); the fields as structured data "citadel@32473", the enterprise
 //         number for documentation of RFC 5612, until we have one of our own; a sentence as message.
 //
-// Severities: info, notice, warning, critical are 1, 2, 3, 5 in OCSF; 1, 4, 7, 10 in CEF; 6, 5, 4, 2 in
-// syslog. Pure; thread-safe. Each appends one line; csv's ends with CR LF, the others' with LF, syslog's with
-// nothing.
+// Severities info, notice, warning and critical are 1, 2, 3, 5 in OCSF; 1, 4, 7, 10 in CEF; 6, 5, 4, 2 in
+// syslog. Each function appends one line; csv's ends with CR LF, the others' with LF, syslog's with nothing.
+// Pure; thread-safe.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -12,6 +12,9 @@
 namespace citadel::audit {
 namespace {
 
+// What most events have without their groups.
+constexpr std::size_t shown_bytes_hint = 1'024;
+
 const Commitment* commitment_of(const Leaf& leaf, Group group) {
   const auto at = std::ranges::find(leaf.commitments, group, &Commitment::group);
   return at == leaf.commitments.end() ? nullptr : &*at;
@@ -22,13 +25,13 @@ bool matches(const Commitment& commitment, const ExportedContent& content) {
 }
 
 // What people read of an event and the groups that were opened.
-Result<std::string> show_event(Event event, std::span<const ExportedGroup> groups) {
+Result<std::string> show_event(Event& event, std::span<const ExportedGroup> groups) {
   for (const auto& [group, content] : groups) {
     if (content.bytes.find_first_of("\r\n") != std::string_view::npos)
       return fail(Code::corrupt, "a group is not one line");
     event.group(group) = content.bytes;
   }
-  json::Writer out;
+  json::Writer out(shown_bytes_hint);
   write_event(out, event);
   return out.take();
 }
@@ -54,7 +57,7 @@ Result<std::string> show(const ExportedEntry& entry) {
   CITADEL_CHECK(entry.envelope.has_value(), "an entry without an envelope is shown");
   CITADEL_ASSIGN(Event event, decode_envelope(as_bytes(entry.envelope->bytes)));
   if (!are_in_order(entry.groups)) return fail(Code::corrupt, "the groups are not in their order");
-  return show_event(std::move(event), entry.groups);
+  return show_event(event, entry.groups);
 }
 
 Verifier::Verifier(VerifierOptions options)
@@ -150,11 +153,11 @@ Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& le
     return entry_fault("its envelope is of another event than its leaf");
   ++counts_.envelopes;
   if (leaf.action_class == ActionClass::audit) CITADEL_TRY(check_journal(*event, leaf));
-  return entry.shown ? check_shown(entry, *std::move(event)) : Result<void>{};
+  return entry.shown ? check_shown(entry, *event) : Result<void>{};
 }
 
-Result<void> Verifier::check_shown(const ExportedEntry& entry, Event event) {
-  const auto shown = show_event(std::move(event), entry.groups);
+Result<void> Verifier::check_shown(const ExportedEntry& entry, Event& event) {
+  const auto shown = show_event(event, entry.groups);
   if (!shown) return entry_fault(shown.error().message);
   if (*shown != *entry.shown)
     return entry_fault("what people read does not say what the signed envelope says: it was edited");

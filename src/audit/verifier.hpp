@@ -2,14 +2,13 @@
 // wrong. The same for an export and for the database: it needs the entries in order, the public keys, and
 // nothing else. Pure; memory does not grow with the log.
 //
-//   Verifier verifier({.policy = {.origin = …, .log_keys = …}});
+//   CITADEL_ASSIGN(auto verifier, Verifier::make({.policy = {.origin = …, .log_keys = …}}));
 //   for (entry : log) CITADEL_TRY(verifier.feed(entry));
-//   CITADEL_TRY(verifier.finish(checkpoint_note));
+//   CITADEL_ASSIGN(const auto met, verifier.finish(checkpoint_note));
 //
 // What is checked, entry by entry:
 //   - indexes follow each other; the leaf is canonical
-//   - each producer's epochs only grow, and in an epoch the sequence starts at 1 and has no gap and no
-//   repeat.
+//   - each producer's epochs only grow; in an epoch the sequence starts at 1, without a gap or a repeat.
 //     A hole is excused by a later audit.gap entry that names it (journal_range.hpp); one that is not, or
 //     whose audit.gap entry cannot be read, is an error at the end. An audit.started entry that names a later
 //     last position than was seen opens a hole too, so that a tail that was cut off shows
@@ -110,7 +109,7 @@ class Verifier {
   Result<void> check_place(const Leaf& leaf);
   Result<void> check_envelope(const ExportedEntry& entry, const Leaf& leaf);
   Result<void> check_groups(const ExportedEntry& entry, const Leaf& leaf);
-  Result<void> check_shown(const ExportedEntry& entry, Event event);
+  Result<void> check_shown(const ExportedEntry& entry, Event& event);
   Result<void> check_journal(const Event& event, const Leaf& leaf);
   Result<void> check_older();
   Result<void> check_end(const tlog::Checkpoint& checkpoint);

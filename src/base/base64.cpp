@@ -35,10 +35,10 @@ std::string to_base64(Bytes bytes) {
   return out;
 }
 
-std::optional<std::string> from_base64(std::string_view text) {
-  if (text.size() % 4 != 0) return std::nullopt;
+bool from_base64(std::string_view text, std::string& out) {
+  if (text.size() % 4 != 0) return false;
   const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  std::string out(text.size() / 4 * 3, '\0');
+  out.resize(text.size() / 4 * 3);
   char* to = out.data();
   for (std::size_t at = 0; at < text.size(); at += 4) {
     const std::size_t missing = at + 4 == text.size() ? padding : 0;
@@ -49,12 +49,18 @@ std::optional<std::string> from_base64(std::string_view text) {
       group |= digit << (18 - 6 * i);
     }
     // A digit has six bits, what is none has all eight.
-    if (seen > 63) return std::nullopt;
+    if (seen > 63) return false;
     // What the padding cuts off must be zero, or several texts would stand for the same bytes.
-    if ((group & ((1u << (8 * missing)) - 1)) != 0) return std::nullopt;
+    if ((group & ((1u << (8 * missing)) - 1)) != 0) return false;
     for (std::size_t i = 0; i < 3; ++i) *to++ = static_cast<char>(group >> (16 - 8 * i));
   }
   out.resize(out.size() - padding);
+  return true;
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  std::string out;
+  if (!from_base64(text, out)) return std::nullopt;
   return out;
 }
 

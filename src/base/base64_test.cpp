@@ -61,5 +61,26 @@ TEST(Utf8, TakesEachLengthAndRefusesWhatRfc3629Forbids) {
   }
 }
 
+TEST(Utf8, FindsABadByteAtEachPlaceOfALongText) {
+  for (std::size_t size = 1; size < 40; ++size) {
+    EXPECT_TRUE(is_utf8(std::string(size, 'a')));
+    for (std::size_t at = 0; at < size; ++at) {
+      std::string text(size, 'a');
+      text[at] = '\xFF';
+      EXPECT_FALSE(is_utf8(text)) << size << " " << at;
+    }
+  }
+}
+
+TEST(Base64, ABufferThatIsUsedAgainHoldsTheLastTextAlone) {
+  std::string buffer;
+  EXPECT_TRUE(from_base64("bG9uZ2Vy", buffer));
+  EXPECT_TRUE(from_base64("YQ==", buffer));
+  EXPECT_EQ(buffer, "a");
+  EXPECT_FALSE(from_base64("YQ=", buffer));
+  EXPECT_TRUE(from_base64("", buffer));
+  EXPECT_EQ(buffer, "");
+}
+
 }  // namespace
 }  // namespace citadel

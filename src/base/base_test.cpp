@@ -134,6 +134,14 @@ TEST(TimeText, ReadsWhatItWritesAndOffsets) {
   EXPECT_EQ(format_time(*parse_time("9999-12-31T23:59:59.999999Z")), "9999-12-31T23:59:59.999999Z");
 }
 
+// The 48 bits of a version 7 id reach beyond the years that a text can name; errors print them all the same.
+TEST(TimeText, WritesAYearOfFiveDigits) {
+  EXPECT_EQ(format_time(make_uuid7({}, 0, 0).time()), "1970-01-01T00:00:00Z");
+  Uuid last;
+  last.bytes.fill(0xFF);
+  EXPECT_EQ(format_time(last.time()), "10889-08-02T05:31:50.655000Z");
+}
+
 TEST(TimeText, RefusesWhatIsNotRfc3339) {
   for (const char* bad :
        {"", "2026-11-25", "2026-02-29T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:60Z",

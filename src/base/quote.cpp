@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <iterator>
 
 namespace citadel {
@@ -51,9 +52,15 @@ void append_escape(std::string& to, char c) {
   }
 }
 
+// By byte: whether it stands for itself, as most do.
+constexpr auto plain_bytes = [] {
+  std::array<bool, 256> table{};
+  for (std::size_t byte = 0x20; byte < 0x7F; ++byte) table[byte] = byte != '"' && byte != '\\';
+  return table;
+}();
+
 bool is_plain(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\';
+  return plain_bytes[static_cast<unsigned char>(c)];
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 // for_each_value: the body of a request that holds one JSON value, an array of them, or NDJSON. One bad value
 // refuses the whole body; what is called for the values before it must be dropped by the caller.
 //
-//   CITADEL_TRY(json::for_each_value(body, form, {.noun = "record"}, [&](const value& v, std::string_view
-//   path) {
-//     CITADEL_ASSIGN(auto record, read_record(v, path));   // "/3/tokens: must be …" for the fourth of an
-//     array …
-//   }));                                                    // "line 4, /tokens: must be …" in NDJSON
+//   CITADEL_TRY(json::for_each_value(body, form, {.noun = "record"}, [&](const auto& value, auto path) {
+//     CITADEL_ASSIGN(auto record, read_record(value, path));
+//     …
+//   }));
+//
+// `path` makes an error say where: "/3/tokens: must be …" for the fourth of an array; for NDJSON the line is
+// put before it here: "line 4, /tokens: must be …".
 //
 // Errors are invalid_argument, or those of `on_value`. Pure; thread-safe.
 #pragma once
@@ -28,8 +30,8 @@ struct BodyLimits {
   std::size_t depth_max = 32;             // the array around the values included
 };
 
-// `path` is the value's place as a JSON pointer, "" where it is a document of its own; an error's line is put
-// before its message here. A value lives during its call only. At least one value.
+// `path` is the value's place as a JSON pointer, "" where it is a document of its own. A value lives during
+// its call only. A body without a value is refused.
 Result<void> for_each_value(
     std::string_view body, BodyForm form, const BodyLimits& limits,
     const std::function<Result<void>(const boost::json::value&, std::string_view path)>& on_value);

@@ -9,6 +9,7 @@
 // Text that is not UTF-8 has its bad bytes replaced by U+FFFD; a double that is not finite is written as
 // null. So the result is always JSON that parse() reads.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@ namespace citadel::json {
 
 class Writer {
  public:
+  explicit Writer(std::size_t size_bytes_hint = 0) { out_.reserve(size_bytes_hint); }
+
   Writer& begin_object();
   Writer& end_object();
   Writer& begin_array();
