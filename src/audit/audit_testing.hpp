@@ -11,6 +11,12 @@ inline Uuid testing_id(std::uint64_t number) {
   return make_uuid7(std::chrono::floor<std::chrono::milliseconds>(testing_now), 0, number);
 }
 
+// What a Result failed with; nothing where it did not.
+template <class T>
+std::optional<Code> code_of(const Result<T>& result) {
+  return result ? std::nullopt : std::optional(result.error().code);
+}
+
 inline Event minimal_event(std::uint64_t number = 1) {
   Event event;
   event.id = testing_id(number);

@@ -68,6 +68,10 @@ class ByKind {
 
 }  // namespace
 
+Task<Result<void>> Sink::refused(pg::Transaction&, Origin, const journal::Frame&, const Error&, Deadline) {
+  co_return Result<void>();
+}
+
 struct Drain::Impl {
   store::Database& database;
   journal::Journal& journal;
@@ -89,6 +93,7 @@ struct Drain::Impl {
   // Of the epoch that this process writes: the highest sequence for which it ever sent a COMMIT.
   std::uint64_t own_epoch;
   std::uint64_t sent = 0;
+  std::function<void(journal::Position)> drained;
 
   Impl(store::Database& d, journal::Journal& j, Options o, const Clock& c, std::uint64_t seed)
       : database(d),
@@ -170,6 +175,10 @@ void Drain::kick() {
 
 Status Drain::status() const {
   return impl_->status;
+}
+
+void Drain::on_drained(std::function<void(journal::Position)> callback) {
+  impl_->drained = std::move(callback);
 }
 
 Task<Result<void>> Drain::close(Deadline deadline) {
@@ -264,6 +273,7 @@ Task<Result<bool>> Drain::Impl::drain_one() {
   }
   crash_point(CrashPoint::drain_after_commit);
   const auto last = batch.last();
+  if (drained) drained(last);
   CITADEL_CO_TRY(co_await on_files([this, last] { return journal.advance(last); }));
   crash_point(CrashPoint::drain_after_advance);
   status.drained = last;
@@ -373,6 +383,8 @@ Task<Result<void>> Drain::Impl::write_dead_letter(const journal::Frame& frame, c
         const pg::Params letter(producer, epoch, sequence, frame.id, static_cast<std::int16_t>(frame.kind),
                                 as_bytes(frame.payload), reason.to_string());
         CITADEL_CO_TRY(co_await transaction.execute(set_aside, letter, deadline));
+        const Origin origin{producer, frame.position.epoch};
+        CITADEL_CO_TRY(co_await sinks.at(frame.kind)->refused(transaction, origin, frame, reason, deadline));
         CITADEL_CO_TRY(co_await move(transaction, frame.position, deadline));
         co_return true;
       });

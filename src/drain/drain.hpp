@@ -65,6 +65,9 @@ class Drain {
   void start();
   // Writes what is there without waiting for `interval`, or for the pause after a failure. From any thread.
   void kick();
+  // Calls back with the last position of each batch that is committed; again with a batch that had to be read
+  // again. On the database's executor, before start().
+  void on_drained(std::function<void(journal::Position)> callback);
   // Drains what time allows, then stops. deadline_exceeded where records are left; they stay in the journal.
   Task<Result<void>> close(Deadline deadline);
 

@@ -16,7 +16,7 @@ using journal::Kind;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr auto other_kind = static_cast<Kind>(2);
+constexpr auto other_kind = Kind::audit_event;
 
 Deadline soon() {
   return Deadline::after(30s);

@@ -42,6 +42,11 @@ class Sink {
   // (caches) must stay true then.
   virtual Task<Result<SinkOutcome>> write(pg::Transaction& transaction, Origin origin,
                                           std::span<const journal::Frame> frames, Deadline deadline) = 0;
+
+  // PostgreSQL refused this frame for its content: the drain keeps it in citadel.dead_letter, and in the same
+  // transaction the room may leave what stands in its place. Does nothing by default.
+  virtual Task<Result<void>> refused(pg::Transaction& transaction, Origin origin, const journal::Frame& frame,
+                                     const Error& reason, Deadline deadline);
 };
 
 }  // namespace citadel::drain

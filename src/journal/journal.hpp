@@ -35,7 +35,7 @@
 namespace citadel::journal {
 
 // Who a record belongs to; each kind has its own sink in the drain.
-enum class Kind : std::uint8_t { usage_request = 1 };
+enum class Kind : std::uint8_t { usage_request = 1, audit_event = 2 };
 
 // What happens to a record when space runs out: critical ones may use the reserve that sheddable ones may
 // not.

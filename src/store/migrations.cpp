@@ -43,13 +43,13 @@ create table if not exists citadel.schema_definition (
   recorded_at timestamptz not null default now()
 );
 comment on table citadel.schema_definition is
-  'What every object of the schemas citadel and usage was after the last migration; drift is the difference to it.';
+  'What every object of Citadel''s schemas was after the last migration; drift is the difference to it.';
 )";
 
-// Each object of Citadel's schemas as one line. Partitions come and go with the days, so they and what hangs
+// Each object of Citadel's schemas as one line. Partitions come and go with the months, so they and what hangs
 // on them are left out.
 constexpr pg::Statement describe_schema{"schema definition", R"(
-with space as (select oid, nspname from pg_namespace where nspname in ('citadel', 'usage')),
+with space as (select oid, nspname from pg_namespace where nspname in ('citadel', 'usage', 'audit')),
 relation as (
   select c.oid, n.nspname || '.' || c.relname as name, c.relkind, c.relacl, c.relrowsecurity, c.relforcerowsecurity
   from pg_class c join space n on n.oid = c.relnamespace

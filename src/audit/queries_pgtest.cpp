@@ -1,0 +1,259 @@
+#include "audit/queries.hpp"
+
+#include "audit/audit_pg_testing.hpp"
+#include "audit/search.hpp"
+
+namespace citadel::audit {
+namespace {
+
+class QueriesTest : public AuditTest {
+ protected:
+  SearchPage search(SearchFilter filter) {
+    const auto page = run(search_events(*database_, std::move(filter), soon()));
+    EXPECT_TRUE(page) << page.error().to_string();
+    return page.value_or(SearchPage{});
+  }
+  std::vector<std::string> reasons(SearchFilter filter) {
+    std::vector<std::string> out;
+    for (const auto& found : search(std::move(filter)).events) out.push_back(found.event.reason);
+    return out;
+  }
+  Event reasoned(std::string reason, std::chrono::microseconds ago = 0s) {
+    Event event = event_of();
+    event.time -= ago;
+    event.id = new_uuid7(event.time, random_);
+    event.reason = std::move(reason);
+    return event;
+  }
+  tlog::Checkpoint checkpoint() {
+    const LogHead found = head();
+    return {.origin = "test", .size = found.size, .root = found.root, .extensions = {}};
+  }
+};
+
+TEST_F(QueriesTest, AnEntryIsGivenBackWhole) {
+  Event event = full_event();
+  event.time = event.received_at = system_clock().wall();
+  event.id = new_uuid7(event.time, random_);
+  append({frame_of(event)});
+  const auto closed = run(find_entry(*database_, event.id, OpenGroups::no, *keys_, soon()));
+  ASSERT_TRUE(closed) << closed.error().to_string();
+  ASSERT_TRUE(closed->envelope);
+  EXPECT_EQ(closed->groups.size(), 4u);
+  EXPECT_FALSE(closed->groups[0].opened);
+  const auto open = run(get_entry(*database_, 0, OpenGroups::yes, *keys_, soon()));
+  ASSERT_TRUE(open) << open.error().to_string();
+  Event found = open->envelope->event;
+  for (const auto& group : open->groups) {
+    ASSERT_TRUE(group.opened);
+    found.group(group.group) = group.opened->bytes;
+    const auto committed = std::ranges::find(open->leaf.commitments, group.group, &Commitment::group);
+    EXPECT_EQ(commit(group.group, group.opened->salt, as_bytes(group.opened->bytes)), committed->digest);
+  }
+  EXPECT_EQ(found, event);
+  EXPECT_EQ(encode_leaf(open->leaf), open->leaf_bytes);
+  EXPECT_EQ(code_of(run(get_entry(*database_, 1'000'000, OpenGroups::no, *keys_, soon()))), Code::not_found);
+  EXPECT_EQ(code_of(run(find_entry(*database_, Uuid{}, OpenGroups::no, *keys_, soon()))), Code::not_found);
+}
+
+TEST_F(QueriesTest, ProofsHoldForEveryIndexAndSize) {
+  std::vector<tlog::Checkpoint> checkpoints;
+  for (const int count : {1, 6, 250, 30}) {
+    std::vector<journal::Frame> frames;
+    for (int i = 0; i < count; ++i) frames.push_back(frame_of(event_of()));
+    append(frames);
+    checkpoints.push_back(checkpoint());
+  }
+  for (const auto& head : checkpoints) {
+    for (const std::uint64_t index : {std::uint64_t{0}, head.size / 2, head.size - 1}) {
+      const auto proof = run(prove_inclusion(*database_, index, head, soon()));
+      ASSERT_TRUE(proof) << index << " of " << head.size << proof.error().to_string();
+    }
+    EXPECT_EQ(code_of(run(prove_inclusion(*database_, head.size, head, soon()))), Code::invalid_argument);
+    for (const auto& old : checkpoints) {
+      const auto proof = run(prove_consistency(*database_, old.size, head, soon()));
+      if (old.size > head.size) {
+        EXPECT_EQ(code_of(proof), Code::invalid_argument);
+        continue;
+      }
+      ASSERT_TRUE(proof) << old.size << " to " << head.size << proof.error().to_string();
+      EXPECT_TRUE(tlog::verify_consistency(old.size, old.root, head.size, head.root, *proof));
+    }
+  }
+}
+
+TEST_F(QueriesTest, TilesAndBundlesAreWhatTheSpecificationServes) {
+  append_pending();
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 300; ++i) frames.push_back(frame_of(event_of()));
+  append(frames);
+  const auto size = head().size;
+  const auto read = [&](std::string_view path) {
+    return run(read_tile(*database_, *tlog::TilePath::parse(path), soon()));
+  };
+  const auto full = read("tile/0/000");
+  ASSERT_TRUE(full && full->size() == 256 * 32);
+  EXPECT_EQ(read("tile/0/000.p/7")->size(), 7u * 32);
+  EXPECT_EQ(read(fmt::format("tile/0/001.p/{}", size - 256))->size(), (size - 256) * 32);
+  EXPECT_EQ(*read("tile/1/000.p/1"), as_text(tlog::hash_of_row(as_bytes(*full))));
+  EXPECT_EQ(code_of(read(fmt::format("tile/0/001.p/{}", size - 255))), Code::not_found);
+  EXPECT_EQ(code_of(read("tile/0/001")), Code::not_found);
+  EXPECT_EQ(code_of(read("tile/5/000.p/1")), Code::not_found);
+  const auto bundle = read("tile/entries/000");
+  ASSERT_TRUE(bundle);
+  const auto leaves = tlog::decode_bundle(*bundle, 256);
+  ASSERT_TRUE(leaves);
+  for (std::size_t i = 0; i < 256; ++i)
+    EXPECT_EQ(as_text(tlog::leaf_hash((*leaves)[i])), std::string_view(*full).substr(i * 32, 32));
+  EXPECT_TRUE(read("tile/entries/001.p/3"));
+  EXPECT_EQ(code_of(read("tile/entries/002.p/3")), Code::not_found);
+}
+
+TEST_F(QueriesTest, PagesOfTheLogAreWholeAndInOrder) {
+  append_pending();
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 500; ++i) {
+    frames.push_back(frame_of(i % 3 ? event_of() : sealed_event_of("acme", fmt::format("s{}", i % 5))));
+  }
+  append(frames);
+  std::uint64_t next = 0;
+  for (;;) {
+    const auto page = run(read_entries(*database_, next, 97, OpenGroups::yes, *keys_, soon()));
+    ASSERT_TRUE(page) << page.error().to_string();
+    if (page->empty()) break;
+    for (const auto& entry : *page) {
+      EXPECT_EQ(entry.index, next++);
+      EXPECT_EQ(entry.tree_hash, tlog::leaf_hash(as_bytes(entry.leaf_bytes)));
+      ASSERT_TRUE(entry.envelope);
+      EXPECT_EQ(commit(Group::envelope, entry.envelope->salt, as_bytes(entry.envelope->bytes)),
+                entry.leaf.commitments[0].digest);
+      for (const auto& group : entry.groups) EXPECT_TRUE(group.opened);
+    }
+  }
+  EXPECT_EQ(next, head().size);
+  EXPECT_EQ(code_of(run(read_entries(*database_, 0, 0, OpenGroups::no, *keys_, soon()))),
+            Code::invalid_argument);
+  EXPECT_EQ(code_of(run(read_entries(*database_, 0, 1001, OpenGroups::no, *keys_, soon()))),
+            Code::invalid_argument);
+}
+
+TEST_F(QueriesTest, SearchesByEveryField) {
+  append_pending();
+  Event one = reasoned("one", 3s), two = reasoned("two", 2s), three = reasoned("three", 1s);
+  one.tenant = "acme";
+  one.actor = {"key", "gateway", "", "", ""};
+  two.action = "key.denied";
+  two.outcome = Outcome::denied;
+  two.trace_id = "0af7651916cd43dd8448eb211c80319c";
+  two.request_id = "req-2";
+  three.object = {"api_key", "k-77"};
+  three.reason = "three: rotated by night-job/7";
+  append({frame_of(one), frame_of(two), frame_of(three)});
+  EXPECT_THAT(reasons({.tenant = "acme"}), ElementsAre("one"));
+  EXPECT_THAT(reasons({.actor = "gateway"}), ElementsAre("one"));
+  EXPECT_THAT(reasons({.actor_type = "key"}), ElementsAre("one"));
+  EXPECT_THAT(reasons({.action = "key.denied"}), ElementsAre("two"));
+  EXPECT_THAT(reasons({.outcome = Outcome::denied}), ElementsAre("two"));
+  EXPECT_THAT(reasons({.trace_id = two.trace_id}), ElementsAre("two"));
+  EXPECT_THAT(reasons({.request_id = "req-2"}), ElementsAre("two"));
+  EXPECT_THAT(reasons({.object_type = "api_key"}), ElementsAre(three.reason));
+  EXPECT_THAT(reasons({.object = "k-77"}), ElementsAre(three.reason));
+  for (const std::string text : {"NIGHT", "night-job/7", "rotated k-77", "api_key"})
+    EXPECT_THAT(reasons({.text = text}), ElementsAre(three.reason)) << text;
+  EXPECT_THAT(reasons({.text = "rotated elsewhere"}), ElementsAre());
+  EXPECT_THAT(reasons({.text = "'; drop table audit.entry"}), ElementsAre());
+  EXPECT_THAT(reasons({.tenant = "acme", .outcome = Outcome::denied}), ElementsAre());
+  EXPECT_THAT(reasons({.from = two.time, .to = three.time}), ElementsAre("two"));
+  EXPECT_EQ(reasons({.actor = "ada"}), (std::vector<std::string>{three.reason, "two"}));
+}
+
+TEST_F(QueriesTest, PagesOfASearchNeitherRepeatNorSkip) {
+  append_pending();
+  std::vector<journal::Frame> frames;
+  const WallTime now = system_clock().wall();
+  for (int i = 0; i < 60; ++i) {
+    // Over several months, and some at the same moment.
+    Event event = reasoned(std::to_string(i));
+    event.time = now - 24h * (i / 2);
+    frames.push_back(frame_of(event));
+  }
+  append(frames);
+  SearchFilter filter{.actor = "ada", .limit = 7};
+  std::vector<std::string> found;
+  std::optional<WallTime> before;
+  for (int pages = 0; pages < 20; ++pages) {
+    const auto page = search(filter);
+    for (const auto& event : page.events) {
+      if (before) EXPECT_LE(event.event.time, *before);
+      before = event.event.time;
+      found.push_back(event.event.reason);
+    }
+    if (!page.next_cursor) break;
+    filter.cursor = *page.next_cursor;
+    append({frame_of(reasoned("new"))});
+  }
+  EXPECT_EQ(found.size(), 60u);
+  std::ranges::sort(found);
+  EXPECT_EQ(std::ranges::unique(found).begin(), found.end());
+}
+
+TEST_F(QueriesTest, ATraceIsGivenInOrder) {
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 5; ++i) {
+    Event event = reasoned(std::to_string(i), 24h * 20 * (4 - i));
+    event.trace_id = "0af7651916cd43dd8448eb211c80319c";
+    frames.insert(frames.begin(), frame_of(event));
+  }
+  frames.push_back(frame_of(reasoned("not of it")));
+  append(frames);
+  std::vector<std::string> found;
+  std::string cursor;
+  for (;;) {
+    const auto page = run(trace_events(*database_, "0af7651916cd43dd8448eb211c80319c", cursor, 2, soon()));
+    ASSERT_TRUE(page) << page.error().to_string();
+    for (const auto& event : page->events) found.push_back(event.event.reason);
+    if (!page->next_cursor) break;
+    cursor = *page->next_cursor;
+  }
+  EXPECT_THAT(found, ElementsAre("0", "1", "2", "3", "4"));
+}
+
+TEST_F(QueriesTest, ASearchThatIsNoneIsRefused) {
+  const WallTime now = system_clock().wall();
+  const SearchFilter bad[] = {{.limit = 0},
+                              {.limit = search_limit_max + 1},
+                              {.cursor = "x"},
+                              {.cursor = std::string(32, 'f')},
+                              {.from = now, .to = now},
+                              {.trace_id = "7"}};
+  for (const auto& filter : bad) {
+    const auto refused = run(search_events(*database_, filter, soon()));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(code_of(refused), Code::invalid_argument);
+  }
+  EXPECT_EQ(code_of(run(trace_events(*database_, "7", "", 1, soon()))), Code::invalid_argument);
+}
+
+TEST_F(QueriesTest, TheStatusSaysWhatWaitsAndWhatWasSetAside) {
+  auto status = run(log_status(*database_, soon()));
+  ASSERT_TRUE(status) << status.error().to_string();
+  EXPECT_EQ(status->head.size, 0u);
+  EXPECT_GT(status->pending, 0u);
+  EXPECT_TRUE(status->pending_since);
+  const Event event = event_of();
+  Event other = event;
+  other.reason = "other";
+  auto bad = frame_of(event_of());
+  bad.payload = "?";
+  sequences_.clear();
+  append({frame_of(event), frame_of(other)});
+  bad.position.sequence = 3;
+  append({bad});
+  status = run(log_status(*database_, soon()));
+  EXPECT_EQ(status->pending, 0u);
+  EXPECT_EQ(status->conflicts, 1u);
+  EXPECT_EQ(status->dead_letters, 1u);
+}
+
+}  // namespace
+}  // namespace citadel::audit
