@@ -18,17 +18,21 @@
 //   - at the size of the older checkpoint, if one is trusted: its root
 // and at the end size, root, signature and witnesses of the checkpoint.
 //
-// The first fault ends it: feed() and finish() then give the same error again (corrupt), and finding() the
-// place. A fault of a root has no place of its own: it lies in [first, end), and where a hole is open too,
-// that is named instead.
+// The first fault ends it: feed() and finish() then give the same error again, and finding() the place. A
+// fault of a root has no place of its own: it lies in [first, end), and where a hole is open too, that is
+// named instead.
+//
+// Errors: corrupt, and for the checkpoint those of tlog::open_checkpoint(). Not thread-safe.
 #pragma once
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "audit/leaf.hpp"
+#include "audit/sequences.hpp"
 #include "tlog/checkpoint.hpp"
 #include "tlog/merkle.hpp"
 
@@ -52,12 +56,13 @@ struct ExportedEntry {
 };
 
 struct VerifierOptions {
-  tlog::LogPolicy policy;                       // of the checkpoint at the end
-  std::optional<std::string> older_checkpoint;  // a note that is trusted: kept from an earlier verification
+  tlog::LogPolicy policy{};  // of the checkpoint at the end
+  // A note that is trusted: kept from an earlier verification. Its signature is checked, its witnesses are
+  // not.
+  std::optional<std::string> older_checkpoint{};
   // Where a prefix was pruned: the tree before the first entry. Its producers' sequences then begin anywhere.
-  tlog::CompactRange before;
-  std::size_t producers_max = 10'000;
-  std::size_t holes_max = 10'000;
+  tlog::CompactRange before{};
+  Sequences::Limits limits{};
 };
 
 // Where the first fault lies: [first, end); equal where no entry is at fault, but the checkpoint.
@@ -80,21 +85,42 @@ struct VerifierCounts {
 
 class Verifier {
  public:
-  explicit Verifier(VerifierOptions options);
+  // invalid_argument where the older checkpoint lies inside the pruned prefix; the errors of
+  // tlog::open_checkpoint() where it is not this log's; corrupt where it contradicts the prefix.
+  static Result<Verifier> make(VerifierOptions options);
 
   Result<void> feed(const ExportedEntry& entry);
-  // The checkpoint that was met; its witnesses and times are for the report.
+  // The checkpoint that was met; its witnesses and their times are for the report.
   Result<tlog::VerifiedCheckpoint> finish(std::string_view checkpoint_note);
 
-  const VerifierCounts& counts() const { return counts_; }
+  VerifierCounts counts() const;
   const std::optional<Finding>& finding() const { return finding_; }
   std::uint64_t next_index() const { return tree_.size(); }
 
  private:
+  explicit Verifier(VerifierOptions options);
+
+  Result<void> check_entry(const ExportedEntry& entry);
+  Result<void> check_place(const Leaf& leaf);
+  Result<void> check_envelope(const ExportedEntry& entry, const Leaf& leaf);
+  Result<void> check_groups(const ExportedEntry& entry, const Leaf& leaf);
+  Result<void> check_journal(const Event& event, const Leaf& leaf);
+  Result<void> check_older();
+  Result<void> check_end(const tlog::Checkpoint& checkpoint);
+
+  std::unexpected<Error> fault(Code code, std::uint64_t first, std::uint64_t end, std::string what);
+  std::unexpected<Error> entry_fault(std::string what);
+  std::unexpected<Error> sequence_fault(const Sequences::Fault& found);
+  std::unexpected<Error> root_fault(std::uint64_t end, std::string what);
+
   VerifierOptions options_;
+  std::optional<tlog::Checkpoint> older_;
+  std::uint64_t agreed_size_ = 0;  // up to here a trusted root has been met
   tlog::CompactRange tree_;
+  Sequences sequences_;
   VerifierCounts counts_;
   std::optional<Finding> finding_;
+  std::optional<Error> error_;
 };
 
 }  // namespace citadel::audit

@@ -1,0 +1,39 @@
+// ExportVerifier: verifies an export from its bytes and the public keys alone, in constant memory. What
+// `citadel audit verify` does without a database.
+//
+//   ExportVerifier verifier({.policy = policy});
+//   while (read(piece)) CITADEL_TRY(verifier.feed(piece));
+//   CITADEL_ASSIGN(const auto checkpoint, verifier.finish());
+//
+// Errors are those of ExportReader and of Verifier. Not thread-safe.
+#pragma once
+#include <optional>
+#include <string_view>
+
+#include "audit/export_format.hpp"
+#include "audit/verifier.hpp"
+
+namespace citadel::audit {
+
+class ExportVerifier {
+ public:
+  // options.before is taken from the export's header. An export that begins behind `first_index_max` is
+  // refused: that a prefix was pruned is for the operator to know, not for the export to say.
+  explicit ExportVerifier(VerifierOptions options, std::uint64_t first_index_max = 0);
+
+  Result<void> feed(std::string_view piece);
+  Result<tlog::VerifiedCheckpoint> finish();
+
+  // Empty before the header was read.
+  const std::optional<Verifier>& verifier() const { return verifier_; }
+
+ private:
+  Result<void> begin(const ExportHeader& header);
+
+  VerifierOptions options_;
+  std::uint64_t first_index_max_;
+  std::optional<Verifier> verifier_;
+  ExportReader reader_;
+};
+
+}  // namespace citadel::audit

@@ -1,0 +1,218 @@
+#include "audit/verifier.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "audit/record_codec.hpp"
+
+namespace citadel::audit {
+namespace {
+
+const Commitment* commitment_of(const Leaf& leaf, Group group) {
+  const auto at = std::ranges::find(leaf.commitments, group, &Commitment::group);
+  return at == leaf.commitments.end() ? nullptr : &*at;
+}
+
+bool matches(const Commitment& commitment, const ExportedContent& content) {
+  return commit(commitment.group, content.salt, as_bytes(content.bytes)) == commitment.digest;
+}
+
+std::string place_of(std::uint64_t first, std::uint64_t end) {
+  if (first == end) return "the log: ";
+  if (first + 1 == end) return fmt::format("entry {}: ", first);
+  return fmt::format("entries {} to {}: ", first, end - 1);
+}
+
+}  // namespace
+
+Verifier::Verifier(VerifierOptions options)
+    : options_(std::move(options)),
+      agreed_size_(options_.before.size()),
+      tree_(options_.before),
+      sequences_(options_.limits,
+                 options_.before.size() == 0 ? Sequences::Start::first_entry : Sequences::Start::pruned) {}
+
+Result<Verifier> Verifier::make(VerifierOptions options) {
+  Verifier verifier(std::move(options));
+  if (!verifier.options_.older_checkpoint) return verifier;
+  tlog::LogPolicy policy = verifier.options_.policy;
+  policy.witnesses_min = 0;
+  auto older = tlog::open_checkpoint(*verifier.options_.older_checkpoint, policy);
+  if (!older) return std::unexpected(std::move(older).error().in("open the older checkpoint"));
+  verifier.older_ = std::move(older->checkpoint);
+  if (verifier.older_->size < verifier.tree_.size()) {
+    return fail(Code::invalid_argument,
+                fmt::format("the older checkpoint has {} entries, but the first {} were pruned",
+                            verifier.older_->size, verifier.tree_.size()));
+  }
+  CITADEL_TRY(verifier.check_older());
+  return verifier;
+}
+
+std::unexpected<Error> Verifier::fault(Code code, std::uint64_t first, std::uint64_t end, std::string what) {
+  error_ = Error(code, place_of(first, end) + what);
+  finding_ = Finding{first, end, std::move(what)};
+  return std::unexpected(*error_);
+}
+
+std::unexpected<Error> Verifier::entry_fault(std::string what) {
+  return fault(Code::corrupt, tree_.size(), tree_.size() + 1, std::move(what));
+}
+
+std::unexpected<Error> Verifier::sequence_fault(const Sequences::Fault& found) {
+  return fault(Code::corrupt, found.index, found.index + 1, found.what);
+}
+
+// Of the entries that no trusted root covers yet, one at least was changed. A hole says where.
+std::unexpected<Error> Verifier::root_fault(std::uint64_t end, std::string what) {
+  if (auto hole = sequences_.first_hole()) {
+    return fault(Code::corrupt, hole->index, hole->index + 1, hole->what + "; and " + what);
+  }
+  return fault(Code::corrupt, agreed_size_, end, std::move(what));
+}
+
+Result<void> Verifier::feed(const ExportedEntry& entry) {
+  if (error_) return std::unexpected(*error_);
+  return check_entry(entry);
+}
+
+Result<void> Verifier::check_entry(const ExportedEntry& entry) {
+  if (entry.index != tree_.size()) {
+    return entry_fault(fmt::format("should be next, but the log goes on with {}", entry.index));
+  }
+  auto leaf = decode_leaf(as_bytes(entry.leaf));
+  if (!leaf) return entry_fault(leaf.error().message);
+  const tlog::Hash hash = tlog::leaf_hash(as_bytes(entry.leaf));
+  if (entry.tree_hash && *entry.tree_hash != hash) {
+    return entry_fault("the leaf is not the one that the tree holds here: it was edited, moved or put in");
+  }
+  CITADEL_TRY(check_place(*leaf));
+  CITADEL_TRY(check_envelope(entry, *leaf));
+  CITADEL_TRY(check_groups(entry, *leaf));
+  tree_.append(hash);
+  ++counts_.entries;
+  if (!counts_.first_time) counts_.first_time = leaf->time;
+  counts_.last_time = leaf->time;
+  return check_older();
+}
+
+Result<void> Verifier::check_place(const Leaf& leaf) {
+  if (const auto found = sequences_.next(tree_.size(), leaf.producer, leaf.epoch, leaf.sequence)) {
+    return sequence_fault(*found);
+  }
+  return {};
+}
+
+Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& leaf) {
+  if (!entry.envelope) {
+    ++counts_.envelopes_missing;
+    return {};
+  }
+  if (!matches(leaf.commitments.front(), *entry.envelope)) {
+    return entry_fault("its envelope or the salt is not what the leaf commits to: the content was edited");
+  }
+  auto event = decode_envelope(as_bytes(entry.envelope->bytes));
+  if (!event) return entry_fault(event.error().message);
+  if (event->id != leaf.id || event->time != leaf.time)
+    return entry_fault("its envelope is of another event than its leaf");
+  ++counts_.envelopes;
+  return leaf.action_class == ActionClass::audit ? check_journal(*event, leaf) : Result<void>{};
+}
+
+// What the trail says of its producers' journals. Only entries of the class that callers cannot write are
+// believed.
+Result<void> Verifier::check_journal(const Event& event, const Leaf& leaf) {
+  if (event.action == gap_action) {
+    const auto range =
+        event.object.type == journal_range_type ? parse_journal_range(event.object.id) : std::nullopt;
+    if (!range) return entry_fault("it is a gap entry, and does not say of what");
+    counts_.sequences_excused += sequences_.excuse(*range);
+  } else if (event.action == started_action) {
+    const auto position =
+        event.object.type == journal_position_type ? parse_journal_position(event.object.id) : std::nullopt;
+    if (!position) return entry_fault("it is a start, and does not say what was the last position before");
+    if (const auto found = sequences_.last_before(tree_.size(), leaf.producer, *position))
+      return sequence_fault(*found);
+  }
+  return {};
+}
+
+Result<void> Verifier::check_groups(const ExportedEntry& entry, const Leaf& leaf) {
+  std::uint64_t checked = 0;
+  for (std::size_t i = 0; i < entry.groups.size(); ++i) {
+    const auto& [group, content] = entry.groups[i];
+    if (group == Group::envelope || (i > 0 && group <= entry.groups[i - 1].group)) {
+      return entry_fault("its groups are not in their order");
+    }
+    const Commitment* commitment = commitment_of(leaf, group);
+    if (commitment == nullptr)
+      return entry_fault(fmt::format("it has a {} that the leaf does not", to_string(group)));
+    if (!matches(*commitment, content)) {
+      return entry_fault(fmt::format(
+          "its {} or the salt is not what the leaf commits to: the content was edited", to_string(group)));
+    }
+    ++checked;
+  }
+  counts_.groups += checked;
+  counts_.groups_missing += leaf.commitments.size() - 1 - checked;
+  return {};
+}
+
+Result<void> Verifier::check_older() {
+  if (!older_ || older_->size != tree_.size()) return {};
+  if (older_->root != tree_.root()) {
+    return root_fault(tree_.size(),
+                      fmt::format("the first {} entries are not those of the older checkpoint: the log was "
+                                  "rewritten",
+                                  tree_.size()));
+  }
+  agreed_size_ = tree_.size();
+  return {};
+}
+
+Result<void> Verifier::check_end(const tlog::Checkpoint& checkpoint) {
+  const std::uint64_t size = tree_.size();
+  if (older_ && checkpoint.size < older_->size) {
+    return fault(Code::corrupt, size, size,
+                 fmt::format("it was rolled back: the checkpoint has {} entries, the older one {}",
+                             checkpoint.size, older_->size));
+  }
+  if (checkpoint.size > size) {
+    return fault(Code::corrupt, size, size,
+                 fmt::format("it was cut off: it ends after {} entries, and the checkpoint has {}", size,
+                             checkpoint.size));
+  }
+  if (checkpoint.size < size) {
+    return fault(Code::corrupt, checkpoint.size, size,
+                 fmt::format("the checkpoint ends before, after {}", checkpoint.size));
+  }
+  if (checkpoint.root != tree_.root())
+    return root_fault(size, "the root is not that of the checkpoint: an entry was changed");
+  if (const auto hole = sequences_.first_hole()) return sequence_fault(*hole);
+  return {};
+}
+
+Result<tlog::VerifiedCheckpoint> Verifier::finish(std::string_view checkpoint_note) {
+  if (error_) return std::unexpected(*error_);
+  auto opened = tlog::open_checkpoint(checkpoint_note, options_.policy);
+  if (!opened) {
+    // What the entries themselves show comes first: it has a place.
+    if (const auto hole = sequences_.first_hole()) return sequence_fault(*hole);
+    return fault(opened.error().code, tree_.size(), tree_.size(),
+                 "its checkpoint: " + opened.error().message);
+  }
+  if (const auto hole = sequences_.first_hole(); hole && opened->checkpoint.size != tree_.size()) {
+    return sequence_fault(*hole);
+  }
+  CITADEL_TRY(check_end(opened->checkpoint));
+  return opened;
+}
+
+VerifierCounts Verifier::counts() const {
+  VerifierCounts counts = counts_;
+  counts.by_producer = sequences_.entries_by_producer();
+  return counts;
+}
+
+}  // namespace citadel::audit
