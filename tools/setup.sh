@@ -10,7 +10,7 @@ packages_run=(clang-19 lld-19 ccache cmake ninja-build git curl
   libboost1.81-dev libboost-json1.81-dev libpq-dev libssl-dev libfmt-dev libspdlog-dev prometheus-cpp-dev
   libtomlplusplus-dev libcli11-dev zlib1g-dev postgresql-15 postgresql-client-15 pgpool2)
 packages_test=(libgtest-dev libgmock-dev libbenchmark-dev libclang-rt-19-dev llvm-19 clang-format-19 python3 nginx-light wrk
-  strace faketime openssl prometheus psmisc util-linux)
+  strace faketime openssl prometheus psmisc util-linux golang-go golang-golang-x-mod-dev)
 
 # Installs what is missing. A server that comes with a package is not started: Citadel runs its own.
 install_packages() {  # install_packages run|test
