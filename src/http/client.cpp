@@ -9,51 +9,21 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/error.hpp>
 #include <charconv>
+#include <limits>
 #include <optional>
+
+#include "base/check.hpp"
+#include "http/answer_reader.hpp"
 
 namespace citadel::http {
 namespace {
 
-namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::size_t read_step_bytes = 64 * 1024;
 const auto tuple = asio::as_tuple(asio::use_awaitable);
-
-class Reader final : public beast::http::basic_parser<false> {
- public:
-  explicit Reader(ClientResponse& response) : response_(response) {}
-
- private:
-  void on_request_impl(beast::http::verb, beast::string_view, beast::string_view, int, error_code&) override {
-  }
-  void on_response_impl(int status, beast::string_view, int, error_code&) override {
-    response_.status = status;
-  }
-  void on_field_impl(beast::http::field, beast::string_view name, beast::string_view value,
-                     error_code&) override {
-    if (!in_body_) response_.headers.add(name, value);
-  }
-  void on_header_impl(error_code&) override { in_body_ = true; }
-  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
-  std::size_t on_body_impl(beast::string_view body, error_code&) override {
-    response_.body.append(body);
-    return body.size();
-  }
-  void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code&) override {
-    response_.body.append(body);
-    return body.size();
-  }
-  void on_finish_impl(error_code&) override {}
-
-  ClientResponse& response_;
-  bool in_body_ = false;
-};
 
 }  // namespace
 
@@ -94,6 +64,12 @@ struct Client::State : std::enable_shared_from_this<State> {
 
   // One timer for the life of the connection: it is set again only when it fires or a call is due before it.
   void begin(Deadline deadline) {
+    // The rest of a stream that was not read to its end is not to be taken for the next answer.
+    if (std::exchange(stream, nullptr)) drop();
+    resume(deadline);
+  }
+
+  void resume(Deadline deadline) {
     busy = true;
     timed_out = false;
     due = deadline.when();
@@ -123,14 +99,15 @@ struct Client::State : std::enable_shared_from_this<State> {
     in_begin = 0;
   }
 
+  std::string place() const { return fmt::format("{}:{}", options.host, options.port); }
+
   bool connected() const { return socket && socket->is_open(); }
 
   std::unexpected<Error> failure(Code code, std::string_view what, const error_code& error) {
     drop();
-    const auto place = fmt::format("{}:{}", options.host, options.port);
     if (timed_out)
-      return fail(Code::deadline_exceeded, fmt::format("{} {} did not end in time", what, place));
-    return fail(code, fmt::format("{} {}: {}", what, place, error.message()),
+      return fail(Code::deadline_exceeded, fmt::format("{} {} did not end in time", what, place()));
+    return fail(code, fmt::format("{} {}: {}", what, place(), error.message()),
                 code == Code::unavailable ? Retry::safe : Retry::never);
   }
 
@@ -178,51 +155,93 @@ struct Client::State : std::enable_shared_from_this<State> {
     co_return std::pair(error, size);
   }
 
-  // The next final answer; `got_some` tells whether any byte of it arrived.
-  Task<Result<ClientResponse>> receive(Method method, bool& got_some) {
+  std::string_view unread() const { return std::string_view(in).substr(in_begin); }
+
+  AnswerReader reader_of(Method method, std::uint64_t body_bytes_max) const {
+    return AnswerReader(method, {options.response_header_bytes_max, body_bytes_max});
+  }
+
+  // One more step of an answer: its head, or its end, or `body` is no longer empty. `got_some` tells whether
+  // any byte arrived.
+  Task<Result<AnswerReader::Step>> advance(AnswerReader& reader, std::string& body, bool& got_some) {
+    using Step = AnswerReader::Step;
     for (;;) {
-      ClientResponse response;
-      Reader reader(response);
-      reader.header_limit(static_cast<std::uint32_t>(options.response_header_bytes_max));
-      reader.body_limit(options.response_body_bytes_max);
-      reader.eager(true);
-      reader.skip(method == Method::head);
-      while (!reader.is_done()) {
-        error_code error = beast::http::error::need_more;
-        if (in_begin < in.size()) {
-          got_some = true;
-          in_begin += reader.put(asio::buffer(in.data() + in_begin, in.size() - in_begin), error);
-          if (error && error != beast::http::error::need_more) {
-            co_return failure(Code::corrupt, "not a valid answer from", error);
-          }
-          if (reader.is_done()) break;
-        }
-        const auto [failed, size] = co_await read();
-        if (failed == asio::error::eof && reader.is_header_done() && reader.need_eof()) {
-          reader.put_eof(error);
-          break;
-        }
-        if (failed) co_return failure(Code::connection_lost, "no whole answer from", failed);
+      got_some = got_some || in_begin < in.size();
+      std::size_t consumed = 0;
+      auto step = reader.read(unread(), consumed, body);
+      in_begin += consumed;
+      if (step == Step::malformed) {
+        drop();
+        co_return fail(Code::corrupt,
+                       fmt::format("not a valid answer from {}: {}", place(), reader.detail()));
       }
-      if (response.status / 100 == 1) continue;
-      if (!reader.keep_alive()) drop_after = true;
-      co_return response;
+      if (step == Step::need_more && body.empty()) {
+        const auto [failed, size] = co_await read();
+        if (!failed) continue;
+        if (failed != asio::error::eof || reader.finish() != Step::complete) {
+          co_return failure(Code::connection_lost, "no whole answer from", failed);
+        }
+        step = Step::complete;
+      }
+      if (step == Step::complete && !reader.keep_alive()) drop_after = true;
+      co_return step;
+    }
+  }
+
+  // What follows the head, into response.body.
+  Task<Result<void>> receive_body(AnswerReader& reader, ClientResponse& response) {
+    bool got_some = true;
+    response.status = reader.status();
+    std::string piece;
+    for (;;) {
+      piece.clear();
+      CITADEL_CO_ASSIGN(const auto step, co_await advance(reader, piece, got_some));
+      response.body += piece;
+      if (step == AnswerReader::Step::complete) break;
+    }
+    response.headers = reader.take_headers();
+    co_return Result<void>();
+  }
+
+  // The next answer.
+  Task<Result<ClientResponse>> receive(Method method) {
+    auto reader = reader_of(method, options.response_body_bytes_max);
+    ClientResponse response;
+    bool got_some = false;
+    CITADEL_CO_TRY(co_await advance(reader, response.body, got_some));
+    CITADEL_CO_TRY(co_await receive_body(reader, response));
+    co_return response;
+  }
+
+  // Sends a request and reads the head of its answer.
+  Task<Result<AnswerReader>> open(std::string bytes, Method method, std::uint64_t body_bytes_max) {
+    for (bool reused = connected();; reused = false) {
+      if (!reused) CITADEL_CO_TRY(co_await connect());
+      bool got_some = false;
+      auto reader = reader_of(method, body_bytes_max);
+      std::string body;  // stays empty: a step ends at the head
+      Result<void> step = co_await send(bytes);
+      if (step) {
+        if (const auto head = co_await advance(reader, body, got_some); !head) {
+          step = std::unexpected(head.error());
+        }
+      }
+      if (step) co_return reader;
+      finish();
+      const bool harmless = method == Method::get || method == Method::head;
+      if (!reused || got_some || !harmless || step.error().code != Code::connection_lost) {
+        co_return std::unexpected(step.error());
+      }
     }
   }
 
   Task<Result<ClientResponse>> exchange(std::string bytes, Method method) {
-    for (bool reused = connected();; reused = false) {
-      if (!reused) CITADEL_CO_TRY(co_await connect());
-      bool got_some = false;
-      const auto sent = co_await send(bytes);
-      auto response =
-          sent ? co_await receive(method, got_some) : Result<ClientResponse>(std::unexpected(sent.error()));
-      finish();
-      const bool harmless = method == Method::get || method == Method::head;
-      if (response || !reused || got_some || !harmless || response.error().code != Code::connection_lost) {
-        co_return response;
-      }
-    }
+    CITADEL_CO_ASSIGN(auto reader, co_await open(std::move(bytes), method, options.response_body_bytes_max));
+    ClientResponse response;
+    auto rest = co_await receive_body(reader, response);
+    finish();
+    if (!rest) co_return std::unexpected(rest.error());
+    co_return response;
   }
 
   void finish() {
@@ -242,7 +261,59 @@ struct Client::State : std::enable_shared_from_this<State> {
   bool busy = false;
   bool timed_out = false;
   bool drop_after = false;
+  const void* stream = nullptr;  // the AnswerStream::Reading that the connection belongs to
 };
+
+struct AnswerStream::Reading {
+  Reading(std::shared_ptr<Client::State> s, AnswerReader r) : state(std::move(s)), reader(std::move(r)) {
+    state->stream = this;
+  }
+  ~Reading() {
+    if (!owns()) return;
+    state->stream = nullptr;
+    state->drop();
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  bool owns() const { return state->stream == this; }
+
+  std::shared_ptr<Client::State> state;
+  AnswerReader reader;
+  bool ended = false;
+};
+
+AnswerStream::AnswerStream() = default;
+AnswerStream::AnswerStream(std::unique_ptr<Reading> reading) : reading_(std::move(reading)) {}
+AnswerStream::~AnswerStream() = default;
+AnswerStream::AnswerStream(AnswerStream&&) noexcept = default;
+AnswerStream& AnswerStream::operator=(AnswerStream&&) noexcept = default;
+
+int AnswerStream::status() const {
+  return reading_->reader.status();
+}
+
+const Headers& AnswerStream::headers() const {
+  return reading_->reader.headers();
+}
+
+Task<Result<std::optional<std::string>>> AnswerStream::next(Deadline deadline) {
+  auto& reading = *reading_;
+  if (reading.ended) co_return std::optional<std::string>();
+  CITADEL_CHECK(reading.owns(), "a stream is not read on after the client's next call");
+  auto state = reading.state;
+  state->resume(deadline);
+  std::string piece;
+  bool got_some = true;
+  const auto step = co_await state->advance(reading.reader, piece, got_some);
+  state->busy = false;
+  if (step && *step != AnswerReader::Step::complete) co_return std::optional(std::move(piece));
+  state->stream = nullptr;
+  state->finish();
+  reading.ended = step.has_value();
+  if (!step) co_return std::unexpected(step.error());
+  if (piece.empty()) co_return std::optional<std::string>();
+  co_return std::optional(std::move(piece));
+}
 
 Client::Client(Executor executor, ClientOptions options)
     : state_(std::make_shared<State>(std::move(executor), std::move(options))) {}
@@ -288,6 +359,16 @@ Task<Result<ClientResponse>> Client::request(Method method, std::string target,
   return request(ClientRequest{method, std::move(target), std::move(headers), std::move(body)}, deadline);
 }
 
+Task<Result<AnswerStream>> Client::stream(ClientRequest request, Deadline head) {
+  auto state = state_;
+  state->begin(head);
+  auto reader =
+      co_await state->open(encode(request), request.method, std::numeric_limits<std::uint64_t>::max());
+  state->busy = false;
+  if (!reader) co_return std::unexpected(reader.error());
+  co_return AnswerStream(std::make_unique<AnswerStream::Reading>(std::move(state), std::move(*reader)));
+}
+
 Task<Result<std::vector<ClientResponse>>> Client::pipeline(std::vector<ClientRequest> requests,
                                                            Deadline deadline) {
   auto state = state_;
@@ -298,8 +379,7 @@ Task<Result<std::vector<ClientResponse>>> Client::pipeline(std::vector<ClientReq
   Result<void> step = state->connected() ? Result<void>() : co_await state->connect();
   if (step) step = co_await state->send(bytes);
   for (std::size_t i = 0; step && i < requests.size(); ++i) {
-    bool got_some = false;
-    auto response = co_await state->receive(requests[i].method, got_some);
+    auto response = co_await state->receive(requests[i].method);
     if (response) {
       responses->push_back(std::move(*response));
     } else {
@@ -320,8 +400,7 @@ Task<Result<Client::Tally>> Client::pipeline_raw(std::string_view bytes, std::si
   Result<void> step = state->connected() ? Result<void>() : co_await state->connect();
   if (step) step = co_await state->send(bytes);
   for (std::size_t i = 0; step && i < count; ++i) {
-    bool got_some = false;
-    const auto response = co_await state->receive(Method::get, got_some);
+    const auto response = co_await state->receive(Method::get);
     if (response) {
       ++tally.by_class[std::clamp(response->status / 100, 1, 5) - 1];
     } else {

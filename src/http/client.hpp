@@ -10,8 +10,18 @@
 // request may have been done), deadline_exceeded, corrupt (not HTTP, or beyond a limit). A request that finds
 // its kept connection closed by the server before any byte of an answer is sent once more on a new one where
 // the method is GET or HEAD.
+//
+// A body that is large or endless is read piece by piece, in constant memory:
+//
+//   CITADEL_CO_ASSIGN(auto answer, co_await client.stream({.target = "/v1/audit/tail"},
+//   Deadline::after(5s))); for (;;) {
+//     CITADEL_CO_ASSIGN(auto piece, co_await answer.next(Deadline::after(60s)));
+//     if (!piece) break;   // the whole answer has come
+//     ...
+//   }
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,8 +55,32 @@ struct ClientResponse {
 struct ClientRequest {
   Method method = Method::get;
   std::string target;
-  std::vector<Parameter> headers;
-  std::string body;
+  std::vector<Parameter> headers = {};
+  std::string body = {};
+};
+
+// An answer whose body is still to be read. It uses the client's connection: the client's next call ends it,
+// and to destroy it before its end closes the connection.
+class AnswerStream {
+ public:
+  // No answer: only assigned to or destroyed.
+  AnswerStream();
+  AnswerStream(AnswerStream&&) noexcept;
+  AnswerStream& operator=(AnswerStream&&) noexcept;
+  ~AnswerStream();
+
+  int status() const;
+  const Headers& headers() const;
+
+  // What has come of the body since the last call, never empty, or nullopt once all of it was given. A body
+  // that broke off is connection_lost and never nullopt. After an error it is not called again (CHECK).
+  Task<Result<std::optional<std::string>>> next(Deadline deadline);
+
+ private:
+  friend class Client;
+  struct Reading;
+  explicit AnswerStream(std::unique_ptr<Reading> reading);
+  std::unique_ptr<Reading> reading_;
 };
 
 class Client {
@@ -59,6 +93,10 @@ class Client {
   Task<Result<ClientResponse>> request(ClientRequest request, Deadline deadline);
   Task<Result<ClientResponse>> request(Method method, std::string target, std::vector<Parameter> headers,
                                        std::string body, Deadline deadline);
+
+  // Sends it and reads the head of its answer by the deadline `head`. response_body_bytes_max does not hold:
+  // a piece is at most 64 KiB, and how many there may be is the caller's to say.
+  Task<Result<AnswerStream>> stream(ClientRequest request, Deadline head);
 
   // Sends all in one write and reads the answers in order. Never sent again.
   Task<Result<std::vector<ClientResponse>>> pipeline(std::vector<ClientRequest> requests, Deadline deadline);
@@ -76,6 +114,7 @@ class Client {
   void close();
 
  private:
+  friend class AnswerStream;
   struct State;
   std::shared_ptr<State> state_;
 };

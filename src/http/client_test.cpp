@@ -4,16 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "http/http_testing.hpp"
 
 namespace citadel::http {
 namespace {
 
 using testing::HasSubstr;
-
-const std::string get_hello = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
 
 TEST(HttpClient, SaysWhereItCannotConnect) {
   asio::io_context context;
@@ -38,35 +34,6 @@ TEST(HttpClient, SaysWhereItCannotConnect) {
   EXPECT_FALSE(aio::run(context, client.pipeline({{Method::get, "/", {}, ""}}, Deadline::after(50ms))));
   EXPECT_FALSE(aio::run(context, client.pipeline_raw(get_hello, 1, Deadline::after(50ms))));
 }
-
-// Answers one connection after the other with the given bytes, then closes each.
-class CannedServer {
- public:
-  explicit CannedServer(std::vector<std::string> answers) : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::listen(listener_.get(), 16);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    port = ntohs(address.sin_port);
-    thread_ = std::thread([this, answers = std::move(answers)] {
-      for (const auto& answer : answers) {
-        UniqueFd peer(::accept(listener_.get(), nullptr, nullptr));
-        char buffer[4096];
-        [[maybe_unused]] const auto got = ::recv(peer.get(), buffer, sizeof buffer, 0);
-        [[maybe_unused]] const auto sent = ::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-      }
-    });
-  }
-  ~CannedServer() { thread_.join(); }
-  std::uint16_t port = 0;
-
- private:
-  UniqueFd listener_;
-  std::thread thread_;
-};
 
 TEST(HttpClient, ReadsUnusualAnswersAndRefusesBadOnes) {
   CannedServer canned({"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",

@@ -1,4 +1,5 @@
-// For the tests of http: a server on loopback over two threads, and a blocking socket that sends any bytes.
+// For the tests of http: a server on loopback over two threads, a blocking socket that sends any bytes, and a
+// server that answers with any.
 #pragma once
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -8,12 +9,14 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "aio/run.hpp"
 #include "aio/runtime.hpp"
 #include "aio/wait.hpp"
 #include "base/file.hpp"
 #include "http/client.hpp"
+#include "http/problem.hpp"
 #include "http/server.hpp"
 
 namespace citadel::http {
@@ -142,5 +145,81 @@ bool eventually(Condition condition) {
   }
   return false;
 }
+
+inline constexpr RouteOptions open_route{.auth = Auth::none, .body_bytes_max = 1000};
+
+// Routes that say what they were asked.
+inline Router echo_router() {
+  Router router;
+  router.add(Method::get, "/hello", open_route,
+             [](Request&) -> Task<Response> { co_return Response::text(200, "hi"); });
+  router.add(Method::post, "/echo", open_route, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, std::move(request.body));
+  });
+  router.add(Method::get, "/item/{id}", open_route, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, std::string(request.path_parameter("id")) + "|" +
+                                      std::string(request.query("q").value_or("none")));
+  });
+  router.add(Method::get, "/who", {}, [](Request& request) -> Task<Response> {
+    co_return Response::text(200, request.principal + " " + request.remote + " " + request.traceparent);
+  });
+  router.add(Method::get, "/throws", open_route, [](Request&) -> Task<Response> {
+    throw std::runtime_error("inner secret");
+    co_return Response{};
+  });
+  router.add(Method::get, "/slow", {.auth = Auth::none, .deadline = 20ms}, [](Request&) -> Task<Response> {
+    co_await aio::sleep_for(1h);  // sleep: a handler that the deadline must end
+    co_return Response{};
+  });
+  router.add(Method::get, "/deadline", {.auth = Auth::none, .deadline = 20ms},
+             [](Request& request) -> Task<Response> {
+               // sleep: a handler that takes all its time
+               co_await aio::sleep_until(request.deadline.when());
+               co_return problem_response(request, Error(Code::deadline_exceeded, "I noticed"));
+             });
+  return router;
+}
+
+inline std::string post(std::string_view body, std::string_view headers = "") {
+  return "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         std::string(headers) + "\r\n" + std::string(body);
+}
+inline const std::string get_hello = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
+inline const std::string get_and_close = "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+inline std::size_t count(std::string_view text, std::string_view piece) {
+  std::size_t found = 0;
+  for (auto at = text.find(piece); at != std::string_view::npos; at = text.find(piece, at + 1)) ++found;
+  return found;
+}
+
+// Answers one connection after the other with the given bytes, then closes each.
+class CannedServer {
+ public:
+  explicit CannedServer(std::vector<std::string> answers) : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    ::listen(listener_.get(), 16);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+    thread_ = std::thread([this, answers = std::move(answers)] {
+      for (const auto& answer : answers) {
+        UniqueFd peer(::accept(listener_.get(), nullptr, nullptr));
+        char buffer[4096];
+        [[maybe_unused]] const auto got = ::recv(peer.get(), buffer, sizeof buffer, 0);
+        [[maybe_unused]] const auto sent = ::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+      }
+    });
+  }
+  ~CannedServer() { thread_.join(); }
+  std::uint16_t port = 0;
+
+ private:
+  UniqueFd listener_;
+  std::thread thread_;
+};
 
 }  // namespace citadel::http

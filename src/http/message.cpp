@@ -142,6 +142,10 @@ Response Response::text(int status, std::string body) {
   return Response{status, "text/plain; charset=utf-8", {}, std::move(body)};
 }
 
+Response Response::streaming(std::string content_type, Stream stream) {
+  return Response{200, std::move(content_type), {}, "", std::make_unique<Stream>(std::move(stream))};
+}
+
 std::string_view reason_phrase(int status) {
   switch (status) {
     case 200:

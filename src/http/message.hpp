@@ -7,10 +7,11 @@
 //     co_return Response::json(200, body);
 //   }
 //
-// A Request lives until its handler has ended, so string_views into it may be kept across a suspension, not
-// longer.
+// A Request lives until its handler has ended, and the stream that it gave back, where it did; so
+// string_views into it may be kept across a suspension, not longer.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 
 #include "base/deadline.hpp"
 #include "base/error.hpp"
+#include "http/stream.hpp"
 
 namespace citadel::http {
 
@@ -94,9 +96,11 @@ struct Response {
   std::string content_type;  // none is sent where this is empty
   std::vector<Parameter> headers;
   std::string body;
+  std::unique_ptr<Stream> stream = {};  // in place of `body`: see stream.hpp
 
   static Response json(int status, std::string body);
-  static Response text(int status, std::string body);  // text/plain; charset=utf-8
+  static Response text(int status, std::string body);                  // text/plain; charset=utf-8
+  static Response streaming(std::string content_type, Stream stream);  // 200
 };
 
 // "Not Found"; "Unknown" for a status that we never send.

@@ -29,6 +29,10 @@ struct RouteOptions {
   Monotonic::duration deadline = std::chrono::seconds(10);
   // A handler that never waits lets the server send several pipelined answers in one write.
   enum class Waits : std::uint8_t { yes, no } waits = Waits::yes;
+  // Whether answers, whole or streamed, are sent with gzip to clients that accept it. A whole one is
+  // compressed in one go on the connection's thread, so what is large should be a stream.
+  enum class Gzip : std::uint8_t { no, accepted } gzip = Gzip::no;
+  Monotonic::duration stream_time_max = std::chrono::minutes(10);  // of a streamed answer, as a whole
 };
 
 struct Route {

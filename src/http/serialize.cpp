@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/check.hpp"
+
 namespace citadel::http {
 namespace {
 
@@ -39,13 +41,20 @@ void append_answer(const Response& response, const AnswerOptions& options, std::
   } else if (!options.http_1_1) {
     out.append("Connection: keep-alive\r\n");
   }
-  if (!bodiless) {
+  if (options.framing == Framing::chunked && !bodiless) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  } else if (options.framing == Framing::sized && !bodiless) {
     out.append("Content-Length: ");
     append_number(response.body.size(), out);
     out.append("\r\n");
   }
   out.append("\r\n");
   if (!bodiless && !options.head_only) out.append(response.body);
+}
+
+std::string chunk_head(std::size_t size) {
+  CITADEL_CHECK(size != 0, "an empty chunk ends the body");
+  return fmt::format("{:x}\r\n", size);
 }
 
 }  // namespace citadel::http

@@ -8,7 +8,8 @@
 // start() and stop() are called once each, from any thread; stop() must have ended before destruction
 // (CHECK). Handlers run on the executor of their connection, one after the other in a connection. A handler
 // that has not ended at its route's deadline is cancelled (terminal) and answered with 504; so it should wait
-// only on operations that can be cancelled. An exception becomes 500 and a log entry.
+// only on operations that can be cancelled. An exception becomes 500 and a log entry. A handler may give back
+// a body that is made while it is sent: stream.hpp, sse.hpp.
 //
 // Refused without asking a handler: malformed or ambiguous framing (400), HTTP versions other than 1.0
 // and 1.1 (505), and whatever passes a limit of ServerOptions. After such an answer the connection closes.
@@ -36,9 +37,12 @@ struct RequestSummary {
   Method method;
   std::string_view route;  // the pattern; "" where none matched
   int status;
-  std::size_t request_bytes;  // the body, as received
-  std::size_t response_bytes;
-  Monotonic::duration took;  // from the request's last byte to its answer
+  std::size_t request_bytes;   // the body, as received
+  std::size_t response_bytes;  // the body, as sent: after gzip, without the framing of chunks
+  Monotonic::duration took;    // from the request's last byte to its answer; of a stream, to its head
+  // Of a streamed answer, which is reported at its end.
+  Monotonic::duration streamed = {};
+  enum class End : std::uint8_t { whole, cut } end = End::whole;
 };
 
 // Counters that any thread may read while the server runs.
@@ -49,6 +53,10 @@ struct ServerStats {
   std::atomic<std::uint64_t> requests = 0;
   std::atomic<std::uint64_t> requests_malformed = 0;  // refused by the parser or a limit
   std::atomic<std::uint64_t> timeouts = 0;            // 408, 504 and writes that did not end
+  std::atomic<std::int64_t> streams_open = 0;
+  std::atomic<std::uint64_t> streams_started = 0;
+  std::atomic<std::uint64_t> streams_refused = 0;  // beyond streams_max
+  std::atomic<std::uint64_t> streams_cut = 0;      // ended before they were whole, whoever's doing it was
 };
 
 struct ServerOptions {
@@ -56,6 +64,7 @@ struct ServerOptions {
   Limits limits = {};
   std::size_t connections_max = 10'000;
   std::size_t requests_per_connection_max = 1'000'000;
+  std::size_t streams_max = 256;  // streamed answers at once; one more is answered with 503 and Retry-After
   Monotonic::duration slow = std::chrono::seconds(1);  // slower answers are logged at warning
   // Called on the connection's executor after each request; it must not block.
   std::function<void(const RequestSummary&)> on_request = {};
@@ -75,8 +84,8 @@ class Server {
   std::uint16_t port() const;
   const ServerStats& stats() const;
 
-  // Closes the listener and idle connections at once, lets requests under way finish until the deadline, then
-  // closes what is left and says so (deadline_exceeded).
+  // Closes the listener and idle connections at once, ends endless streams in order, lets requests under way
+  // and finite streams finish until the deadline, then closes what is left and says so (deadline_exceeded).
   Task<Result<void>> stop(Deadline deadline);
 
  private:

@@ -14,7 +14,7 @@
 #include "base/uuid.hpp"
 #include "http/gzip.hpp"
 #include "http/problem.hpp"
-#include "http/serialize.hpp"
+#include "http/session_streaming.hpp"
 #include "http/text.hpp"
 
 namespace citadel::http {
@@ -95,20 +95,13 @@ Task<> Session::fill() {
     open_ = false;
     co_return;
   }
-  if (in_begin_ > 0) {
-    in_.erase(0, in_begin_);
-    in_end_ -= in_begin_;
-    in_begin_ = 0;
-  }
-  if (in_end_ + in_bytes_start > in_.size())
-    in_.resize(in_end_ + std::clamp(in_end_, in_bytes_start, in_bytes_step_max));
+  const auto room = room_to_read();
   if (idle) {
     wait_in(Phase::idle, Monotonic::now() + limits.idle_time);
   } else {
     wait_in(parser_.in_head() ? Phase::head : Phase::body, read_due_);
   }
-  const auto [error, size] =
-      co_await socket_.async_read_some(asio::buffer(in_.data() + in_end_, in_.size() - in_end_), tuple);
+  const auto [error, size] = co_await socket_.async_read_some(room, tuple);
   if (timed_out_ && !idle) {
     timed_out_ = false;
     ++shared_.stats.timeouts;
@@ -120,6 +113,17 @@ Task<> Session::fill() {
   }
   if (idle) read_due_ = Monotonic::now() + limits.header_time;
   in_end_ += size;
+}
+
+asio::mutable_buffer Session::room_to_read() {
+  if (in_begin_ > 0) {
+    in_.erase(0, in_begin_);
+    in_end_ -= in_begin_;
+    in_begin_ = 0;
+  }
+  if (in_end_ + in_bytes_start > in_.size())
+    in_.resize(in_end_ + std::clamp(in_end_, in_bytes_start, in_bytes_step_max));
+  return asio::buffer(in_.data() + in_end_, in_.size() - in_end_);
 }
 
 // The head is complete: who asks for what, and may the body come?
@@ -251,8 +255,15 @@ Task<> Session::answer() {
   }
   open_ = open_ && parser_.keep_alive() && !shard_.stopping_ &&
           requests_ < shared_.options.requests_per_connection_max;
-  append(response, open_);
-  report(response);
+  if (response.stream) prepare_stream(response);
+  auto gzip = route_ ? route_->options.gzip : RouteOptions::Gzip::no;
+  if (gzip == RouteOptions::Gzip::accepted) gzip = compress(response);
+  if (response.stream) {
+    co_await stream(response, gzip);
+  } else {
+    append(response, open_);
+    report(response);
+  }
   parser_.reset();
   request_.clear();
   read_due_ = Monotonic::now() + shared_.options.limits.header_time;
@@ -304,23 +315,31 @@ Task<> Session::refuse(int status, std::string_view name, std::string detail) {
   co_return;
 }
 
-void Session::append(const Response& response, bool keep_alive) {
+void Session::append(const Response& response, bool keep_alive, Framing framing) {
   append_answer(response,
                 {.keep_alive = keep_alive,
                  .http_1_1 = request_.http_1_1,
                  .head_only = request_.method == Method::head,
                  .request_id = request_.request_id,
-                 .date = shard_.date_},
+                 .date = shard_.date_,
+                 .framing = framing},
                 out_);
 }
 
-void Session::report(const Response& response) {
+void Session::report(const Response& response, const Streaming* streamed) {
   ++shared_.stats.requests;
-  const auto took = Monotonic::now() - complete_at_;
+  const auto now = Monotonic::now();
+  const auto took = (streamed ? streamed->began_at : now) - complete_at_;
   const auto& options = shared_.options;
   if (options.on_request) {
-    options.on_request(
-        {request_.method, request_.route, response.status, body_bytes_, response.body.size(), took});
+    RequestSummary summary{request_.method, request_.route,       response.status,
+                           body_bytes_,     response.body.size(), took};
+    if (streamed) {
+      summary.response_bytes = streamed->bytes;
+      summary.streamed = now - streamed->began_at;
+      summary.end = streamed->whole ? RequestSummary::End::whole : RequestSummary::End::cut;
+    }
+    options.on_request(summary);
   }
   body_bytes_ = 0;
   // 501 and 505 are the client's doing. What is away or full (503, 507) logs it once, where it is noticed; a
@@ -387,8 +406,13 @@ void Session::check_due(MonotonicTime now) {
     case Phase::handling:
       cancel_.emit(asio::cancellation_type::terminal);
       break;
+    case Phase::streaming:
+      timed_out_ = false;
+      stream_due(now);
+      break;
     case Phase::writing:
       ++shared_.stats.timeouts;
+      if (streaming_) streaming_->end_by(Streaming::End::client_slow);
       socket_.close(ignored);
       break;
   }
@@ -398,6 +422,7 @@ void Session::stop_when_idle() {
   boost::system::error_code ignored;
   // Bytes that have arrived are still read: a request that was sent before we stopped is answered.
   if (phase_ == Phase::idle) socket_.shutdown(asio::ip::tcp::socket::shutdown_receive, ignored);
+  if (streaming_) stop_stream();
 }
 
 void Session::abort() {
@@ -405,6 +430,7 @@ void Session::abort() {
   open_ = false;
   boost::system::error_code ignored;
   socket_.close(ignored);
+  if (streaming_) streaming_->end_by(Streaming::End::stop);
   cancel_.emit(asio::cancellation_type::terminal);
 }
 

@@ -4,6 +4,7 @@
 // is due, and its shard's watchdog looks at all sessions a few times a second.
 #pragma once
 #include <atomic>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <list>
@@ -14,6 +15,7 @@
 #include "aio/gate.hpp"
 #include "base/random.hpp"
 #include "http/parser.hpp"
+#include "http/serialize.hpp"
 #include "http/server.hpp"
 
 namespace citadel::http {
@@ -73,7 +75,9 @@ class Session {
   void abort();
 
  private:
-  enum class Phase : std::uint8_t { idle, head, body, handling, writing, lingering };
+  enum class Phase : std::uint8_t { idle, head, body, handling, streaming, writing, lingering };
+  struct Streaming;  // what is known of the answer that is being streamed
+  class Writer;      // what its body writes to
 
   Task<> serve();
   Task<> fill();
@@ -87,8 +91,25 @@ class Session {
   std::optional<Response> authenticate();
   std::optional<Response> decode_body();
   void identify();
-  void append(const Response& response, bool keep_alive);
-  void report(const Response& response);
+  // For streamed and compressed answers: session_stream.cpp.
+  void prepare_stream(Response& response);
+  RouteOptions::Gzip compress(Response& response);
+  Task<> stream(Response& response, RouteOptions::Gzip gzip);
+  Task<> run_body(Stream& stream);
+  Task<> watch_client();
+  Task<Result<void>> write_stream(std::string_view bytes);
+  Task<Result<void>> send_piece(std::string_view piece);
+  Task<> finish_stream();
+  void cut_stream();
+  void log_cut(const std::exception_ptr& thrown, const Result<void>& outcome);
+  void stream_due(MonotonicTime now);
+  void stop_stream();
+  void wait_for_write();
+
+  void append(const Response& response, bool keep_alive, Framing framing = Framing::sized);
+  void report(const Response& response, const Streaming* streamed = nullptr);
+  // Free bytes to read into, behind what is unread.
+  asio::mutable_buffer room_to_read();
   void wait_in(Phase phase, MonotonicTime due);
   std::string_view unread() const { return std::string_view(in_).substr(in_begin_, in_end_ - in_begin_); }
 
@@ -105,6 +126,7 @@ class Session {
   std::size_t in_begin_ = 0;
   std::size_t in_end_ = 0;
   std::string out_;
+  std::unique_ptr<Streaming> streaming_;  // only while an answer is streamed
   std::size_t body_bytes_ = 0;
   std::size_t requests_ = 0;
   Phase phase_ = Phase::idle;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace citadel::http {
 namespace {
@@ -17,6 +18,18 @@ bool all_zero(std::string_view text) {
 
 bool has_control(std::string_view text) {
   return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+std::string_view trim(std::string_view text) {
+  const auto begin = std::min(text.find_first_not_of(" \t"), text.size());
+  return text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
+}
+
+// "q=0", "q=0.000": not acceptable (RFC 9110 §12.4.2).
+bool is_zero_weight(std::string_view text) {
+  const auto weight = trim(text);
+  return (weight.starts_with("q=0") || weight.starts_with("Q=0")) &&
+         weight.find_first_not_of("0.", 2) == std::string_view::npos;
 }
 
 }  // namespace
@@ -93,6 +106,27 @@ bool is_traceparent(std::string_view text) {
   return text.size() == 55 && text.starts_with("00-") && text[35] == '-' && text[52] == '-' &&
          is_lower_hex(text.substr(3, 32)) && is_lower_hex(text.substr(36, 16)) &&
          is_lower_hex(text.substr(53, 2)) && !all_zero(text.substr(3, 32)) && !all_zero(text.substr(36, 16));
+}
+
+bool accepts_gzip(const Headers& headers) {
+  std::optional<bool> gzip;
+  bool any = false;
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    if (!equals_ignoring_case(headers.name(i), "Accept-Encoding")) continue;
+    for (auto rest = headers.value(i); !rest.empty();) {
+      const auto item = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(item.size() + 1, rest.size()));
+      const auto semicolon = item.find(';');
+      const auto coding = trim(item.substr(0, semicolon));
+      const bool wanted = semicolon == std::string_view::npos || !is_zero_weight(item.substr(semicolon + 1));
+      if (equals_ignoring_case(coding, "gzip") || equals_ignoring_case(coding, "x-gzip")) {
+        gzip = wanted;
+      } else if (coding == "*") {
+        any = wanted;
+      }
+    }
+  }
+  return gzip.value_or(any);
 }
 
 std::string http_date(std::chrono::sys_seconds time) {

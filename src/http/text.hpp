@@ -34,6 +34,10 @@ bool is_request_id(std::string_view text);
 // W3C trace context, version 00: "00-<32 hex>-<16 hex>-<2 hex>", lower-case, neither id all zero.
 bool is_traceparent(std::string_view text);
 
+// RFC 9110 §12.5.3: whether an answer may be sent with gzip. No Accept-Encoding means no: clients that say
+// nothing often understand nothing.
+bool accepts_gzip(const Headers& headers);
+
 // RFC 9110 §5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT".
 std::string http_date(std::chrono::sys_seconds time);
 
