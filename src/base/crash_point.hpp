@@ -50,6 +50,17 @@ enum class CrashPoint : std::uint8_t {
   drain_before_commit,
   drain_after_commit,
   drain_after_advance,
+  checkpoint_history_half_written,
+  checkpoint_after_history,
+  checkpoint_before_write,
+  checkpoint_half_written,
+  checkpoint_before_sync,
+  checkpoint_before_rename,
+  checkpoint_after_rename,
+  checkpoint_after_folder_sync,
+  checkpoint_after_view,
+  publisher_before_swap,
+  publisher_after_swap,
   count_,
 };
 
@@ -70,7 +81,12 @@ inline constexpr auto crash_point_names = std::to_array<std::string_view>({
     "journal.seal.after_write",      "journal.seal.after_sync",
     "drain.before_transaction",      "drain.before_watermark",
     "drain.before_commit",           "drain.after_commit",
-    "drain.after_advance",
+    "drain.after_advance",           "checkpoint.history.half_written",
+    "checkpoint.after_history",      "checkpoint.before_write",
+    "checkpoint.half_written",       "checkpoint.before_sync",
+    "checkpoint.before_rename",      "checkpoint.after_rename",
+    "checkpoint.after_folder_sync",  "checkpoint.after_view",
+    "publisher.before_swap",         "publisher.after_swap",
 });
 static_assert(crash_point_names.size() == static_cast<std::size_t>(CrashPoint::count_));
 
