@@ -3,6 +3,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "app/api_query.hpp"
+#include "app/thread_random.hpp"
 #include "base/log.hpp"
 #include "http/problem.hpp"
 #include "json/writer.hpp"
@@ -17,23 +18,6 @@ using Context = std::shared_ptr<const ApiContext>;
 using http::Request;
 using http::Response;
 
-// One an I/O thread: ids need no lock.
-Random& thread_random() {
-  static thread_local SeededRandom random(random_seed());
-  return random;
-}
-
-Result<usage::BodyForm> body_form(std::string_view content_type) {
-  const auto type = content_type.substr(0, content_type.find(';'));
-  if (type.empty() || http::equals_ignoring_case(type, "application/json")) return usage::BodyForm::json;
-  for (const std::string_view name : {"application/x-ndjson", "application/ndjson", "application/jsonl"}) {
-    if (http::equals_ignoring_case(type, name)) return usage::BodyForm::ndjson;
-  }
-  return fail(
-      Code::invalid_argument,
-      fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
-}
-
 usage::IngestLimits ingest_limits(const ApiContext& context) {
   const auto config = context.usage();
   usage::IngestLimits limits;
@@ -41,19 +25,6 @@ usage::IngestLimits ingest_limits(const ApiContext& context) {
   limits.future_max = std::chrono::floor<std::chrono::minutes>(config.future_max);
   limits.body_bytes_max = static_cast<std::size_t>(context.config.http.body_bytes_max);
   return limits;
-}
-
-// What the database says of its own schema and rights is the operator's business, not the client's: a missing
-// table or grant must not look like a missing record or a key without rights. Parameters are checked before
-// they reach it, so that it refuses one (class 22, for example) is a bug of ours.
-http::Problem for_client(const Error& error) {
-  const bool not_ready =
-      error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
-  const bool bug = error.code == Code::invalid_argument;
-  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_of(error);
-  log::error("app", "the database refuses a query of ours", {{"error", error}});
-  if (bug) return http::problem_of(Error(Code::internal, error.message));
-  return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
 }
 
 // 202: on disk here, and on its way to the database.
@@ -114,6 +85,27 @@ Task<Response> get_usage(Context context, Request& request) {
 }
 
 }  // namespace
+
+Result<json::BodyForm> body_form(std::string_view content_type) {
+  const auto type = content_type.substr(0, content_type.find(';'));
+  if (type.empty() || http::equals_ignoring_case(type, "application/json")) return json::BodyForm::json;
+  for (const std::string_view name : {"application/x-ndjson", "application/ndjson", "application/jsonl"}) {
+    if (http::equals_ignoring_case(type, name)) return json::BodyForm::ndjson;
+  }
+  return fail(
+      Code::invalid_argument,
+      fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
+}
+
+http::Problem for_client(const Error& error) {
+  const bool not_ready =
+      error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
+  const bool bug = error.code == Code::invalid_argument;
+  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_of(error);
+  log::error("app", "the database refuses a query of ours", {{"error", error}});
+  if (bug) return http::problem_of(Error(Code::internal, error.message));
+  return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
+}
 
 void add_request_routes(http::Router& router, Context context) {
   using http::Method;

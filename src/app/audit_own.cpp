@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "app/config_keys.hpp"
 #include "audit/draft.hpp"
 #include "json/writer.hpp"
 
@@ -46,6 +47,24 @@ OwnEvent gap_event(const audit::JournalRange& lost, std::string_view reason) {
           .object = {.type = std::string(audit::journal_range_type), .id = to_string(lost)},
           .outcome = audit::Outcome::failure,
           .reason = fmt::format("{} acknowledged events were lost: {}", lost.last - lost.first + 1, reason)};
+}
+
+std::optional<OwnEvent> config_change(const Config& before, const Config& after) {
+  citadel::json::Writer details;
+  std::string names;
+  details.begin_object().key("changed").begin_array();
+  for (const auto& key : config_keys()) {
+    if (key.reload == Reload::no || same_value(key, before, after)) continue;
+    details.begin_object().key("key").text(key.full_name());
+    details.key("before").text(value_text(key, before)).key("after").text(value_text(key, after)).end_object();
+    names += (names.empty() ? "" : " ") + key.full_name();
+  }
+  details.end_array().end_object();
+  if (names.empty()) return std::nullopt;
+  return OwnEvent{.action = "config.change",
+                  .object = {.type = "configuration", .id = "reload"},
+                  .reason = names,
+                  .details = details.take()};
 }
 
 bool AuthPolicy::record_failure(MonotonicTime now) {

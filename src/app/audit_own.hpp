@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "app/config.hpp"
 #include "audit/event.hpp"
 #include "audit/journal_range.hpp"
 #include "base/random.hpp"
@@ -30,6 +31,8 @@ audit::Event make_event(OwnEvent own, WallTime now, Random& random);
 // The first entry of each epoch: where the one before ended.
 OwnEvent started_event(const audit::JournalPosition& before, std::string_view version);
 OwnEvent gap_event(const audit::JournalRange& lost, std::string_view reason);
+// The reloadable keys whose values differ, before and after; of secrets the file alone. Nothing: none does.
+std::optional<OwnEvent> config_change(const Config& before, const Config& after);
 
 // Which authentications are recorded: each failure, as long as there are at most `failures_per_second`, and
 // the rest as a number; a success once per key and address in `window`. Not thread-safe.

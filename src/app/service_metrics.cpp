@@ -54,7 +54,8 @@ struct ServiceMetrics::Handles {
         drained(m.counters("citadel_drain_records_total", "Records that left the journal.", {"outcome"})),
         batches(m.counter("citadel_drain_batches_total", "Batches committed.")),
         drain_failures(m.counter("citadel_drain_failures_total", "Batches that failed and are tried again.")),
-        ready(m.gauges("citadel_ready", "1 where a dependency is ready.", {"dependency"})) {}
+        ready(m.gauges("citadel_ready", "1 where a dependency is ready.", {"dependency"})),
+        audit(m) {}
 
   CounterFamily requests;
   HistogramFamily request_seconds;
@@ -73,6 +74,7 @@ struct ServiceMetrics::Handles {
   CounterFamily drained;
   Counter batches, drain_failures;
   GaugeFamily ready;
+  AuditMetrics audit;
 
   void set_pool(const pg::PoolStatus& pool) const {
     sessions.with({"idle"}).set(static_cast<double>(pool.idle));
@@ -143,6 +145,7 @@ void ServiceMetrics::update(const Snapshot& snapshot, const http::ServerStats& s
   handles_->set_database(snapshot.database);
   handles_->set_journal(snapshot.journal, snapshot.at);
   handles_->set_drain(snapshot.drain);
+  if (snapshot.audit) handles_->audit.update(*snapshot.audit, snapshot.at);
   for (const auto& d : dependencies(snapshot)) handles_->ready.with({d.name}).set(d.ready ? 1 : 0);
 }
 
