@@ -7,6 +7,7 @@
 
 #include "audit/catalogue.hpp"
 #include "audit/log_rows.hpp"
+#include "audit/months.hpp"
 #include "base/log.hpp"
 #include "base/time_text.hpp"
 #include "tlog/tile_builder.hpp"
@@ -16,7 +17,7 @@ namespace {
 
 using drain::Origin;
 using drain::SinkOutcome;
-using Month = std::pair<Retention, std::chrono::sys_days>;
+using Month = ContentMonth;
 
 constexpr std::size_t entry_partition_width = 4'194'304;
 constexpr std::size_t months_remembered_max = 10'000;
@@ -29,11 +30,6 @@ constexpr pg::Statement ensure_months{"audit event partitions",
 constexpr pg::Statement ensure_entries{"audit entry partitions", "select audit.ensure_entry_partitions($1)"};
 constexpr pg::Statement select_partitions{
     "audit entry partition list", "select first_idx, made_at from audit.entry_partition order by first_idx"};
-
-Month month_of(Retention retention, WallTime time) {
-  const std::chrono::year_month_day date(std::chrono::floor<std::chrono::days>(time));
-  return {retention, std::chrono::sys_days(date.year() / date.month() / 1)};
-}
 
 std::unexpected<Error> not_prepared(std::string_view what) {
   return fail(Code::unavailable, fmt::format("{}; it is made anew", what), Retry::safe);
@@ -103,7 +99,7 @@ Task<Result<void>> Sequencer::prepare(store::Database& database, std::span<const
   std::set<Month> months;
   std::vector<SubjectKeys::Name> names;
   const auto note = [&](const Draft& draft) {
-    months.insert(month_of(draft.record.retention, draft.event.time));
+    months.insert(content_month(draft.record.retention, draft.event.time));
     if (!draft.record.groups.empty()) names.push_back(key_name(draft));
   };
   for (const journal::Frame& frame : frames) {
@@ -114,8 +110,8 @@ Task<Result<void>> Sequencer::prepare(store::Database& database, std::span<const
   for (const PendingRow& row : pending) note(draft_of(row, {}, now, impl.keys->journal.front()));
   // Of markers. The day after belongs to a batch that lasts over the end of a month.
   for (const Retention retention : marker_retentions) {
-    months.insert(month_of(retention, now));
-    months.insert(month_of(retention, now + std::chrono::hours(24)));
+    months.insert(content_month(retention, now));
+    months.insert(content_month(retention, now + std::chrono::hours(24)));
   }
   CITADEL_CO_TRY(co_await impl.make_months(database, std::move(months), deadline));
   CITADEL_CO_TRY(co_await impl.make_entry_partitions(database, frames.size() + impl.options.pending_max, deadline));
@@ -279,7 +275,7 @@ Task<Result<void>> Sequencer::Impl::add_pending(pg::Transaction& transaction, Ba
                                 batch.head.pending_sequence + batch.pending_numbers.size() + 1};
     Draft draft = draft_of(row, source, clock.wall(), keys->journal.front());
     Slot slot{.draft = std::move(draft)};
-    if (!wrap_key(slot) || !months.contains(month_of(slot.draft.record.retention, row.at))) break;
+    if (!wrap_key(slot) || !months.contains(content_month(slot.draft.record.retention, row.at))) break;
     batch.pending_numbers.push_back(row.number);
     batch.slots.push_back(std::move(slot));
   }
@@ -306,7 +302,7 @@ Task<Result<void>> Sequencer::Impl::finish(pg::Transaction& transaction, Batch& 
   }
   for (Slot& slot : batch.slots) {
     const Draft& draft = slot.draft;
-    if (!months.contains(month_of(draft.record.retention, draft.event.time)))
+    if (!months.contains(content_month(draft.record.retention, draft.event.time)))
       co_return not_prepared("a month has no partition");
     slot.leaf = encode_leaf(draft.record.leaf(draft.source.producer, draft.source.epoch, draft.source.sequence,
                                               draft.event.time));

@@ -1,0 +1,46 @@
+// Months: which partitions of audit.event and audit.sealed a statement may open, said in its text, for the
+// reason that docs/decisions/0003-partitions-by-month.md gives. Bounds are beginnings of months (UTC), so
+// that there are few texts and each stays prepared. Pure.
+#pragma once
+#include <chrono>
+#include <compare>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "audit/catalogue.hpp"
+#include "base/clock.hpp"
+
+namespace citadel::audit {
+
+using MonthStart = std::chrono::sys_days;  // the first day of a month
+
+MonthStart month_start(WallTime time);
+MonthStart next_month(MonthStart month);
+
+// One partition of content.
+struct ContentMonth {
+  Retention retention = Retention::standard;
+  MonthStart month;
+  friend auto operator<=>(const ContentMonth&, const ContentMonth&) = default;
+};
+ContentMonth content_month(Retention retention, WallTime time);
+
+// "TABLE.retention = 2 and TABLE.time >= '…' and TABLE.time < '…'"
+std::string bounds_sql(std::string_view table, const ContentMonth& month);
+
+// from <= time < below; open at the end without `below`.
+struct MonthRange {
+  MonthStart from;
+  std::optional<MonthStart> below = {};
+  friend bool operator==(const MonthRange&, const MonthRange&) = default;
+};
+// " and time >= '…' and time < '…'"
+std::string bounds_sql(const MonthRange& range);
+
+// The ranges that a search reads after all from `below` on is read: newest first, the first of one month that
+// has a partition, then of 2, 4, 8, 12, 12, … of them.
+std::vector<MonthRange> ranges_below(MonthStart below, std::vector<MonthStart> months);
+
+}  // namespace citadel::audit
