@@ -1,6 +1,6 @@
 #include <array>
 
-#include "audit/cbor.hpp"
+#include "audit/cbor_fields.hpp"
 #include "audit/record_codec.hpp"
 #include "base/bytes.hpp"
 
@@ -33,17 +33,12 @@ constexpr std::uint64_t number_of(Key key) {
   return static_cast<std::uint64_t>(key);
 }
 
-WallTime read_time(cbor::Reader& in) {
-  return WallTime(std::chrono::microseconds(in.integer()));
-}
-
 // The value of a key that is there always, or the trace id's.
 void read_fixed(cbor::Reader& in, std::uint64_t key, Event& event) {
   if (key == number_of(Key::version)) {
     if (in.number() != version_1) in.fail("it is of another version");
   } else if (key == number_of(Key::id)) {
-    const auto raw = in.fixed<sizeof event.id.bytes>();
-    std::memcpy(event.id.bytes.data(), raw.data(), raw.size());
+    event.id = read_uuid(in);
   } else if (key == number_of(Key::time)) {
     event.time = read_time(in);
   } else if (key == number_of(Key::received_at)) {
@@ -68,7 +63,7 @@ std::string encode_envelope(const Event& event) {
   const auto key = [&](Key name) -> cbor::Writer& { return out.number(number_of(name)); };
   out.map(count);
   key(Key::version).number(version_1);
-  key(Key::id).bytes(std::as_bytes(std::span(event.id.bytes)));
+  key(Key::id).bytes(bytes_of(event.id));
   key(Key::time).integer(event.time.time_since_epoch().count());
   key(Key::received_at).integer(event.received_at.time_since_epoch().count());
   key(Key::outcome).number(static_cast<std::uint64_t>(event.outcome));

@@ -16,7 +16,7 @@
 //   event     the envelope and the groups for people to read, exactly as write_event() writes it; there where
 //             the envelope is
 //
-// `event` is not signed: the reader makes it again from the envelope and the groups, which are, and refuses
+// `event` is not signed: the verifier makes it again from the envelope and the groups, which are, and refuses
 // another. Where a prefix of the log was pruned, `first` is not 0 and the header's `before` is the tree
 // before it (tlog::CompactRange::encode). Memory is that of one line. A line has at most line_bytes_max
 // bytes.
@@ -63,6 +63,7 @@ class ExportReader {
  private:
   enum class Expected : std::uint8_t { header, entry, checkpoint, end };
 
+  Result<void> take(std::string_view piece);
   Result<void> read_line(std::string_view line);
   Result<void> read_header(std::string_view line);
   Result<void> read_entry(std::string_view line);
@@ -73,8 +74,9 @@ class ExportReader {
   std::string partial_;  // a line whose end has not come yet
   std::uint64_t line_ = 0, next_index_ = 0, size_ = 0;
   std::string checkpoint_;
+  std::optional<Error> error_;
   // Reused from line to line: the bytes that an entry's views point to.
-  std::string leaf_, salt_, envelope_, shown_;
+  std::string leaf_, envelope_;
   std::vector<std::string> group_bytes_;
   std::vector<ExportedGroup> groups_;
 };

@@ -20,6 +20,7 @@ class ExportVerifier {
   // options.before is taken from the export's header. An export that begins behind `first_index_max` is
   // refused: that a prefix was pruned is for the operator to know, not for the export to say.
   explicit ExportVerifier(VerifierOptions options, std::uint64_t first_index_max = 0);
+  ExportVerifier(const ExportVerifier&) = delete;  // its reader calls back into it
 
   Result<void> feed(std::string_view piece);
   Result<tlog::VerifiedCheckpoint> finish();

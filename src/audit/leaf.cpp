@@ -1,6 +1,6 @@
 #include "audit/leaf.hpp"
 
-#include "audit/cbor.hpp"
+#include "audit/cbor_fields.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -9,17 +9,6 @@ constexpr std::uint64_t version_1 = 1;
 constexpr std::size_t fields = 9;
 constexpr std::string_view commitment_label = "citadel/group/v1";
 constexpr std::uint64_t group_max = static_cast<std::uint64_t>(Group::details);
-
-Bytes bytes_of(const Uuid& id) {
-  return std::as_bytes(std::span(id.bytes));
-}
-
-Uuid read_uuid(cbor::Reader& in) {
-  Uuid id;
-  const auto raw = in.fixed<sizeof id.bytes>();
-  std::memcpy(id.bytes.data(), raw.data(), raw.size());
-  return id;
-}
 
 // A number from `first` to `last` as an enumerator.
 template <class Enum>
@@ -79,7 +68,7 @@ Result<Leaf> decode_leaf(Bytes bytes) {
   leaf.sequence = in.number();
   if (leaf.epoch == 0 || leaf.sequence == 0) in.fail("its epoch or sequence is 0");
   leaf.action_class = read_enum(in, ActionClass::identity, ActionClass::operation);
-  leaf.time = WallTime(std::chrono::microseconds(in.integer()));
+  leaf.time = read_time(in);
   leaf.retention = read_enum(in, Retention::short_, Retention::extended);
   read_commitments(in, leaf.commitments);
   if (auto finished = in.finish(); !finished) {

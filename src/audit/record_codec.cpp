@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "audit/cbor.hpp"
+#include "audit/cbor_fields.hpp"
 #include "base/random.hpp"
 #include "base/secret.hpp"
 #include "crypto/hmac.hpp"
@@ -14,10 +14,6 @@ constexpr char version_1 = 1;
 constexpr std::size_t fields = 6;
 constexpr std::string_view journal_key_label = "citadel/audit/journal-key/v1";
 constexpr std::string_view subject_key_label = "citadel/audit/subject-wrapping-key/v1";
-
-Bytes bytes_of(const Uuid& id) {
-  return std::as_bytes(std::span(id.bytes));
-}
 
 Salt new_salt() {
   Salt salt;

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 
+#include "audit/event_json.hpp"
 #include "audit/record_codec.hpp"
+#include "base/check.hpp"
+#include "json/writer.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -18,6 +21,27 @@ bool matches(const Commitment& commitment, const ExportedContent& content) {
   return commit(commitment.group, content.salt, as_bytes(content.bytes)) == commitment.digest;
 }
 
+// What people read of an event and the groups that were opened.
+Result<std::string> show_event(Event event, std::span<const ExportedGroup> groups) {
+  for (const auto& [group, content] : groups) {
+    if (content.bytes.find_first_of("\r\n") != std::string_view::npos)
+      return fail(Code::corrupt, "a group is not one line");
+    event.group(group) = content.bytes;
+  }
+  json::Writer out;
+  write_event(out, event);
+  return out.take();
+}
+
+bool are_in_order(std::span<const ExportedGroup> groups) {
+  Group before = Group::envelope;
+  for (const ExportedGroup& opened : groups) {
+    if (opened.group <= before || opened.group > Group::details) return false;
+    before = opened.group;
+  }
+  return true;
+}
+
 std::string place_of(std::uint64_t first, std::uint64_t end) {
   if (first == end) return "the log: ";
   if (first + 1 == end) return fmt::format("entry {}: ", first);
@@ -25,6 +49,13 @@ std::string place_of(std::uint64_t first, std::uint64_t end) {
 }
 
 }  // namespace
+
+Result<std::string> show(const ExportedEntry& entry) {
+  CITADEL_CHECK(entry.envelope.has_value(), "an entry without an envelope is shown");
+  CITADEL_ASSIGN(Event event, decode_envelope(as_bytes(entry.envelope->bytes)));
+  if (!are_in_order(entry.groups)) return fail(Code::corrupt, "the groups are not in their order");
+  return show_event(std::move(event), entry.groups);
+}
 
 Verifier::Verifier(VerifierOptions options)
     : options_(std::move(options)),
@@ -88,8 +119,8 @@ Result<void> Verifier::check_entry(const ExportedEntry& entry) {
     return entry_fault("the leaf is not the one that the tree holds here: it was edited, moved or put in");
   }
   CITADEL_TRY(check_place(*leaf));
-  CITADEL_TRY(check_envelope(entry, *leaf));
   CITADEL_TRY(check_groups(entry, *leaf));
+  CITADEL_TRY(check_envelope(entry, *leaf));
   tree_.append(hash);
   ++counts_.entries;
   if (!counts_.first_time) counts_.first_time = leaf->time;
@@ -106,6 +137,7 @@ Result<void> Verifier::check_place(const Leaf& leaf) {
 
 Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& leaf) {
   if (!entry.envelope) {
+    if (entry.shown) return entry_fault("people read of it what no envelope says");
     ++counts_.envelopes_missing;
     return {};
   }
@@ -117,7 +149,16 @@ Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& le
   if (event->id != leaf.id || event->time != leaf.time)
     return entry_fault("its envelope is of another event than its leaf");
   ++counts_.envelopes;
-  return leaf.action_class == ActionClass::audit ? check_journal(*event, leaf) : Result<void>{};
+  if (leaf.action_class == ActionClass::audit) CITADEL_TRY(check_journal(*event, leaf));
+  return entry.shown ? check_shown(entry, *std::move(event)) : Result<void>{};
+}
+
+Result<void> Verifier::check_shown(const ExportedEntry& entry, Event event) {
+  const auto shown = show_event(std::move(event), entry.groups);
+  if (!shown) return entry_fault(shown.error().message);
+  if (*shown != *entry.shown)
+    return entry_fault("what people read does not say what the signed envelope says: it was edited");
+  return {};
 }
 
 // What the trail says of its producers' journals. Only entries of the class that callers cannot write are
@@ -140,11 +181,8 @@ Result<void> Verifier::check_journal(const Event& event, const Leaf& leaf) {
 
 Result<void> Verifier::check_groups(const ExportedEntry& entry, const Leaf& leaf) {
   std::uint64_t checked = 0;
-  for (std::size_t i = 0; i < entry.groups.size(); ++i) {
-    const auto& [group, content] = entry.groups[i];
-    if (group == Group::envelope || (i > 0 && group <= entry.groups[i - 1].group)) {
-      return entry_fault("its groups are not in their order");
-    }
+  if (!are_in_order(entry.groups)) return entry_fault("its groups are not in their order");
+  for (const auto& [group, content] : entry.groups) {
     const Commitment* commitment = commitment_of(leaf, group);
     if (commitment == nullptr)
       return entry_fault(fmt::format("it has a {} that the leaf does not", to_string(group)));

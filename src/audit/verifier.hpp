@@ -15,6 +15,7 @@
 //     last position than was seen opens a hole too, so that a tail that was cut off shows
 //   - where the tree's own hash of the entry is given, the leaf has it: this names the entry that was edited
 //   - where envelope or groups are given, they are what the leaf commits to, and the envelope is of this leaf
+//   - where the text that people read is given, it says what envelope and groups say
 //   - at the size of the older checkpoint, if one is trusted: its root
 // and at the end size, root, signature and witnesses of the checkpoint.
 //
@@ -53,7 +54,12 @@ struct ExportedEntry {
   std::optional<tlog::Hash> tree_hash;  // what the log's own tile says of this leaf
   std::optional<ExportedContent> envelope;
   std::span<const ExportedGroup> groups;
+  // Envelope and groups as people read them, which nobody signed: checked against write_event().
+  std::optional<std::string_view> shown{};
 };
+
+// What `shown` must be. corrupt where envelope or groups cannot be shown. CHECK: the envelope is there.
+Result<std::string> show(const ExportedEntry& entry);
 
 struct VerifierOptions {
   tlog::LogPolicy policy{};  // of the checkpoint at the end
@@ -104,6 +110,7 @@ class Verifier {
   Result<void> check_place(const Leaf& leaf);
   Result<void> check_envelope(const ExportedEntry& entry, const Leaf& leaf);
   Result<void> check_groups(const ExportedEntry& entry, const Leaf& leaf);
+  Result<void> check_shown(const ExportedEntry& entry, Event event);
   Result<void> check_journal(const Event& event, const Leaf& leaf);
   Result<void> check_older();
   Result<void> check_end(const tlog::Checkpoint& checkpoint);

@@ -38,20 +38,23 @@ std::string to_base64(Bytes bytes) {
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
+  std::string out(text.size() / 4 * 3, '\0');
+  char* to = out.data();
   for (std::size_t at = 0; at < text.size(); at += 4) {
     const std::size_t missing = at + 4 == text.size() ? padding : 0;
-    std::uint32_t group = 0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      const std::uint8_t digit = i < 4 - missing ? digits[static_cast<unsigned char>(text[at + i])] : 0;
-      if (digit == no_digit) return std::nullopt;
-      group = group << 6 | digit;
+    std::uint32_t group = 0, seen = 0;
+    for (std::size_t i = 0; i < 4 - missing; ++i) {
+      const std::uint32_t digit = digits[static_cast<unsigned char>(text[at + i])];
+      seen |= digit;
+      group |= digit << (18 - 6 * i);
     }
+    // A digit has six bits, what is none has all eight.
+    if (seen > 63) return std::nullopt;
     // What the padding cuts off must be zero, or several texts would stand for the same bytes.
     if ((group & ((1u << (8 * missing)) - 1)) != 0) return std::nullopt;
-    for (std::size_t i = 0; i < 3 - missing; ++i) out += static_cast<char>(group >> (16 - 8 * i) & 0xFF);
+    for (std::size_t i = 0; i < 3; ++i) *to++ = static_cast<char>(group >> (16 - 8 * i));
   }
+  out.resize(out.size() - padding);
   return out;
 }
 

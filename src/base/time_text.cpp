@@ -1,7 +1,5 @@
 #include "base/time_text.hpp"
 
-#include <fmt/format.h>
-
 namespace citadel {
 namespace {
 
@@ -66,11 +64,21 @@ std::string format_time(WallTime time) {
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss clock(time - day);
   const auto micros = clock.subseconds().count();
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
-                                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                                clock.hours().count(), clock.minutes().count(), clock.seconds().count());
-  if (micros != 0) out += fmt::format(".{:06}", micros);
-  return out + "Z";
+  std::string out = micros == 0 ? "0000-00-00T00:00:00Z" : "0000-00-00T00:00:00.000000Z";
+  // Exports print times by the million; a format string would be read anew for each.
+  const auto put = [&](std::size_t begin, std::size_t end, std::int64_t value) {
+    for (; end > begin; value /= 10) out[--end] = static_cast<char>('0' + value % 10);
+  };
+  put(0, 4, static_cast<int>(date.year()));
+  put(5, 7, static_cast<unsigned>(date.month()));
+  put(8, 10, static_cast<unsigned>(date.day()));
+  put(11, 13, clock.hours().count());
+  put(14, 16, clock.minutes().count());
+  put(17, 19, clock.seconds().count());
+  if (micros != 0) put(20, 26, micros);
+  // No time of ours, but a version 7 id may say so.
+  if (time < earliest || time >= beyond) out.replace(0, 4, std::to_string(static_cast<int>(date.year())));
+  return out;
 }
 
 std::optional<WallTime> parse_time(std::string_view text) {

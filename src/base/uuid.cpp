@@ -1,5 +1,7 @@
 #include "base/uuid.hpp"
 
+#include <algorithm>
+
 #include "base/bytes.hpp"
 
 namespace citadel {
@@ -16,8 +18,14 @@ std::chrono::sys_time<std::chrono::milliseconds> Uuid::time() const {
 }
 
 std::string Uuid::to_string() const {
-  std::string out = to_hex(std::as_bytes(std::span(bytes)));
-  for (const auto at : hyphens) out.insert(at, 1, '-');
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string out(36, '-');
+  std::size_t at = 0;
+  for (const std::uint8_t byte : bytes) {
+    if (std::ranges::find(hyphens, at) != std::end(hyphens)) ++at;
+    out[at++] = digits[byte >> 4];
+    out[at++] = digits[byte & 15];
+  }
   return out;
 }
 

@@ -200,19 +200,21 @@ Result<void> append_entry(std::string& bundle, Bytes entry) {
 
 Result<std::vector<Bytes>> decode_bundle(std::string_view bundle, std::uint32_t count) {
   std::vector<Bytes> entries;
-  while (!bundle.empty()) {
+  while (entries.size() < count) {
+    if (bundle.empty()) {
+      return fail(Code::corrupt,
+                  fmt::format("an entry bundle has {} entries, not {}", entries.size(), count));
+    }
     if (bundle.size() < sizeof(std::uint16_t))
       return fail(Code::corrupt, "an entry bundle ends inside a length");
     const std::size_t size = load_be<std::uint16_t>(bundle.data());
     bundle.remove_prefix(sizeof(std::uint16_t));
     if (bundle.size() < size) return fail(Code::corrupt, "an entry bundle ends inside an entry");
-    if (entries.size() == count) break;
     entries.push_back(as_bytes(bundle.substr(0, size)));
     bundle.remove_prefix(size);
   }
-  if (entries.size() != count || !bundle.empty()) {
-    return fail(Code::corrupt, fmt::format("an entry bundle has {} entries than {}",
-                                           entries.size() < count ? "fewer" : "more", count));
+  if (!bundle.empty()) {
+    return fail(Code::corrupt, fmt::format("an entry bundle has bytes behind its {} entries", count));
   }
   return entries;
 }

@@ -261,6 +261,9 @@ TEST(Bundle, LimitsAndCountsHold) {
     EXPECT_EQ(code_of(decode_bundle(bundle.substr(0, size), 2)), Code::corrupt) << size;
   }
   EXPECT_EQ(code_of(decode_bundle(bundle + '\0', 2)), Code::corrupt);
+  // An empty entry is one too many as well.
+  EXPECT_EQ(code_of(decode_bundle(bundle + std::string(2, '\0'), 2)), Code::corrupt);
+  EXPECT_EQ(code_of(decode_bundle(std::string(2, '\0'), 0)), Code::corrupt);
 }
 
 TEST(TileBuilder, RandomBatchesGiveTheTilesOfADirectComputation) {
