@@ -40,6 +40,8 @@ void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> c
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 // Only where there is an audit trail.
 void add_audit_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_audit_event_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_audit_proof_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_audit_read_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_tlog_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 

@@ -63,11 +63,7 @@ http::Router make_router(std::shared_ptr<const ApiContext> context) {
   add_health_routes(router, context);
   add_request_routes(router, context);
   add_verify_routes(router, context);
-  if (context->audit != nullptr) {
-    add_audit_routes(router, context);
-    add_audit_read_routes(router, context);
-    add_tlog_routes(router, context);
-  }
+  if (context->audit != nullptr) add_audit_routes(router, context);
   return router;
 }
 

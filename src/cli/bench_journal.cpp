@@ -84,6 +84,7 @@ Result<double> acknowledged_per_second(const std::filesystem::path& folder, std:
   const std::string key(40, 'k');
   config.journal.folder = folder / fmt::format("http-journal-{}", records_a_request);
   config.journal.size_bytes_max = http_journal_bytes;
+  config.audit.enabled = false;
   config.http.listen = {"127.0.0.1", 0};
   CITADEL_ASSIGN(config.database.port, free_port());  // nobody listens there
   config.database_direct.port = config.database.port;

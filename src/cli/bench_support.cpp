@@ -141,6 +141,11 @@ Result<app::Config> BenchServers::config() const {
   config.local.data = folder->path();
   config.journal.folder = folder->path() / "journal";
   config.admin.key_file = folder->path() / "admin.key";
+  config.audit.enabled = false;
+  config.audit.signing_key_file = folder->path() / "audit-signing.key";
+  config.audit.master_key_file = folder->path() / "audit-master.key";
+  config.audit.checkpoint_folder = folder->path() / "checkpoint";
+  config.audit.journal_folder = folder->path() / "audit-journal";
   config.http.listen = {"127.0.0.1", 0};
   config.database.host = servers->pooled().host;
   config.database.port = servers->pooled().port;
