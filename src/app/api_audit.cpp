@@ -54,7 +54,7 @@ Task<Response> post_accept_fork(ApiContextPtr context, Request& request) {
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
   const auto who = fmt::format("key:{} from {}", request.principal, request.remote);
   const auto accepted = co_await on_data_plane(
-      *context, context->audit->publisher().accept_fork(reason, who, request.deadline));
+      *context, context->audit->accept_fork(reason, who, request.deadline));
   if (!accepted) co_return audit_problem(request, accepted.error());
   co_return Response::json(200, R"({"accepted":true})");
 }

@@ -48,7 +48,7 @@ struct Keyed {
   audit::Event event;
 };
 
-Keyed apply(std::string key, std::string_view body, audit::Event event = audit::minimal_event()) {
+Keyed apply_key(std::string key, std::string_view body, audit::Event event = audit::minimal_event()) {
   http::Request request;
   request.headers.add("Idempotency-Key", key);
   std::vector<audit::Event> events{std::move(event)};
@@ -58,7 +58,7 @@ Keyed apply(std::string key, std::string_view body, audit::Event event = audit::
 
 TEST(IdempotencyKey, AUuidIsTheId) {
   const auto id = audit::testing_id(77);
-  const auto keyed = apply(id.to_string(), R"({"action":"x.y"})");
+  const auto keyed = apply_key(id.to_string(), R"({"action":"x.y"})");
   EXPECT_EQ(keyed.error, "");
   EXPECT_EQ(keyed.event.id, id);
   EXPECT_EQ(keyed.event.time, WallTime(id.time())) << "a repeat has the same time";
@@ -67,20 +67,20 @@ TEST(IdempotencyKey, AUuidIsTheId) {
 // The same request has the same id, and another one another.
 TEST(IdempotencyKey, AnyTextMakesAnIdWithTheEventsTime) {
   const auto body = R"({"time":"2026-11-25T12:00:00Z"})";
-  const auto one = apply("order 7", body), again = apply("order-7", body), third = apply("order-7", body);
+  const auto one = apply_key("order 7", body), again = apply_key("order-7", body), third = apply_key("order-7", body);
   EXPECT_THAT(one.error, HasSubstr("printable ASCII"));
   EXPECT_EQ(again.event.id, third.event.id);
   EXPECT_TRUE(again.event.id.is_version7());
-  EXPECT_NE(apply("order-8", body).event.id, again.event.id);
+  EXPECT_NE(apply_key("order-8", body).event.id, again.event.id);
   auto other_tenant = audit::minimal_event();
   other_tenant.tenant = "acme";
-  EXPECT_NE(apply("order-7", body, other_tenant).event.id, again.event.id);
+  EXPECT_NE(apply_key("order-7", body, other_tenant).event.id, again.event.id);
 }
 
 TEST(IdempotencyKey, IsRefusedWhereItCannotHold) {
-  EXPECT_THAT(apply("order-7", "{}").error, HasSubstr("UUID of version 7 where the event has no time"));
+  EXPECT_THAT(apply_key("order-7", "{}").error, HasSubstr("UUID of version 7 where the event has no time"));
   const auto id = audit::testing_id(1).to_string();
-  EXPECT_THAT(apply(id, R"({"id":"x"})", audit::minimal_event(2)).error, HasSubstr("contradicts"));
+  EXPECT_THAT(apply_key(id, R"({"id":"x"})", audit::minimal_event(2)).error, HasSubstr("contradicts"));
   http::Request request;
   request.headers.add("Idempotency-Key", id);
   std::vector<audit::Event> two(2, audit::minimal_event());

@@ -185,7 +185,7 @@ struct Tail {
 
 Task<Result<Response>> tail_entries(ApiContextPtr context, Request& request) {
   CITADEL_CO_TRY(request.allow_query({"from", "tenant", "actor", "action", "outcome"}));
-  Tail tail{.context = context};
+  Tail tail{.context = context, .next = 0, .filter = {}};
   const auto name = [&](std::string_view parameter) {
     const auto text = request.query(parameter);
     return text ? std::optional(std::string(*text)) : std::nullopt;

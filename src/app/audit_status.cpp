@@ -42,7 +42,8 @@ Dependency log_dependency(const AuditStatus& status) {
   } else if (publisher.last_error) {
     out.reason = fmt::format("no checkpoint is signed: {}", publisher.last_error->message);
   } else if (!publisher.published) {
-    out.reason = "no checkpoint has been signed yet";
+    out.ready = true;
+    out.reason = "the first checkpoint is about to be signed";
   } else {
     out.ready = true;
     out.reason = fmt::format("{} entries are under a signed checkpoint", publisher.published->checkpoint.size);

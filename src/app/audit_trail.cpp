@@ -14,6 +14,7 @@
 #include "audit/catalogue.hpp"
 #include "audit/journal_gaps.hpp"
 #include "audit/sink.hpp"
+#include "base/check.hpp"
 #include "base/log.hpp"
 
 namespace citadel::app {
@@ -51,6 +52,9 @@ journal::Record record_of(const Event& event, const audit::AuditKeys& keys) {
           .payload = audit::encode_record(sealed)};
 }
 
+constexpr pg::Statement read_watermark{
+    "audit watermark", "select sequence from citadel.watermark where producer = $1 and epoch = $2"};
+
 // What was lost, where recovery found damage: as the frames that are left show it.
 Result<std::vector<audit::JournalRange>> find_gaps(journal::Journal& journal) {
   const auto status = journal.status();
@@ -84,6 +88,7 @@ struct AuditTrail::Impl {
   // Behind what its writer's thread uses until the end.
   std::unique_ptr<journal::Journal> journal;
   // On the data plane.
+  store::Database* database = nullptr;  // from attach() to detach()
   std::shared_ptr<audit::GrowthPermit> permit = std::make_shared<audit::GrowthPermit>();
   std::unique_ptr<audit::Sequencer> sequencer;
   std::unique_ptr<audit::Publisher> publisher;
@@ -172,6 +177,7 @@ AuditTrail::~AuditTrail() = default;
 
 void AuditTrail::attach(store::Database& database, const Config& config) {
   auto& impl = *impl_;
+  impl.database = &database;
   audit::SequencerOptions sequencing;
   sequencing.id_future_max = config.audit.future_max;
   impl.sequencer = std::make_unique<audit::Sequencer>(impl.keys, impl.permit, sequencing, impl.clock);
@@ -217,6 +223,22 @@ void AuditTrail::detach() {
   impl_->drain.reset();
   impl_->publisher.reset();
   impl_->sequencer.reset();
+}
+
+// The watermark is as old as the log that was restored with it; the journal's cursor knows how far it had been.
+Task<Result<void>> AuditTrail::accept_fork(std::string reason, std::string who, Deadline deadline) {
+  auto& impl = *impl_;
+  const auto had = impl.journal->status().cursor;
+  const auto producer = impl.journal->status().producer;
+  CITADEL_CO_TRY(co_await impl.publisher->accept_fork(std::move(reason), std::move(who), deadline));
+  CITADEL_CO_ASSIGN(const auto rows, co_await impl.database->query(
+                                         deadline, store::Intent::read_your_writes, read_watermark,
+                                         pg::Params(producer, static_cast<std::int64_t>(had.epoch))));
+  const auto has = rows.empty() ? 0 : static_cast<std::uint64_t>(rows[0].get<std::int64_t>(0));
+  if (has < had.sequence) {
+    impl.note(gap_event({producer, had.epoch, has + 1, had.sequence}, "the database lost the log's tail"));
+  }
+  co_return Result<void>();
 }
 
 Task<> AuditTrail::Impl::tick_on() {

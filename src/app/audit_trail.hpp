@@ -64,6 +64,9 @@ class AuditTrail {
   // On the data plane.
   audit::Publisher& publisher();
   AuditStatus status() const;
+  // Publisher::accept_fork(); and records which of this daemon's events the database has lost, so that a
+  // verification knows of the hole.
+  Task<Result<void>> accept_fork(std::string reason, std::string who, Deadline deadline);
 
  private:
   struct Impl;

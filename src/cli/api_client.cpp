@@ -68,7 +68,8 @@ namespace {
 Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request, Deadline deadline,
                                Monotonic::duration patience, const ApiClient::OnPiece& on_piece) {
   CITADEL_CO_ASSIGN(auto answer, co_await client.stream(std::move(request), deadline));
-  http::ClientResponse refused{.status = answer.status()};
+  http::ClientResponse refused;
+  refused.status = answer.status();
   for (;;) {
     CITADEL_CO_ASSIGN(const auto piece, co_await answer.next(Deadline::after(patience)));
     if (!piece) break;

@@ -24,7 +24,8 @@ Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
   std::istringstream in(lines);
   for (std::string line; std::getline(in, line);) {
     if (line.empty() || line.front() == '#' || line.starts_with("PRIVATE+")) continue;
-    CITADEL_ASSIGN(policy.log_keys.emplace_back(), tlog::NoteVerifier::parse(line));
+    CITADEL_ASSIGN(auto key, tlog::NoteVerifier::parse(line));
+    policy.log_keys.push_back(std::move(key));
   }
   if (policy.log_keys.empty()) return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
   policy.origin = policy.log_keys.front().name();
