@@ -9,6 +9,7 @@
 
 #include "aio/run.hpp"
 #include "aio/wait.hpp"
+#include "app/audit_secrets.hpp"
 #include "app/service.hpp"
 #include "app/settings.hpp"
 #include "audit/catalogue.hpp"
