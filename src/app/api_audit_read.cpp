@@ -86,27 +86,57 @@ Task<Result<std::string>> trace(ApiContextPtr context, Request& request) {
 }
 
 // Entries [next, end) as lines, page by page.
-struct Export {
+class Export {
+ public:
+  explicit Export(ApiContextPtr c) : context(std::move(c)) {}
+
   ApiContextPtr context;
   std::uint64_t next = 0, end = 0;
   audit::OpenGroups open = audit::OpenGroups::no;
 
+  using Entries = std::vector<audit::EntryView>;
+
   Task<Result<std::string>> page() {
     const auto deadline = Deadline::after(page_time, context->clock);
     const auto count = std::min<std::uint64_t>(export_page, end - next);
-    CITADEL_CO_ASSIGN(const auto entries,
-                      co_await on_data_plane(*context, audit::read_entries(context->database, next, count, open,
-                                                                           context->audit->keys(), deadline)));
+    auto entries = co_await read(next, count, open, deadline);
+    if (!entries && entries.error().code == Code::corrupt) entries = co_await read_good(count, deadline);
+    if (!entries) co_return std::unexpected(entries.error());
     std::string lines;
-    for (const auto& entry : entries) CITADEL_CO_TRY(append_export_line(lines, entry));
-    next += count;
+    for (const auto& entry : *entries) CITADEL_CO_TRY(append_export_line(lines, entry));
+    next = entries->empty() ? end : entries->back().index + 1;
     co_return lines;
+  }
+
+ private:
+  Task<Result<Entries>> read(std::uint64_t first, std::size_t count, audit::OpenGroups opened, Deadline deadline) {
+    return on_data_plane(*context, audit::read_entries(context->database, first, count, opened,
+                                                       context->audit->keys(), deadline));
+  }
+  // What stands before an entry that cannot be read, so that whoever verifies comes as far as it. The entry
+  // itself, where its leaf is not the tree's: then that is what is wrong, and not what does not open for it.
+  Task<Result<Entries>> read_good(std::size_t count, Deadline deadline) {
+    Entries good;
+    for (std::size_t i = 0; i < count; ++i) {
+      auto one = co_await read(next + i, 1, open, deadline);
+      if (one) {
+        std::ranges::move(*one, std::back_inserter(good));
+        continue;
+      }
+      if (!good.empty()) co_return good;
+      auto bare = co_await read(next + i, 1, audit::OpenGroups::no, deadline);
+      if (bare && !bare->empty() && bare->front().tree_hash &&
+          *bare->front().tree_hash != tlog::leaf_hash(as_bytes(bare->front().leaf_bytes)))
+        co_return *std::move(bare);
+      co_return std::unexpected(one.error());
+    }
+    co_return good;
   }
 };
 
 Task<Result<Response>> export_entries(ApiContextPtr context, Request& request) {
   CITADEL_CO_TRY(request.allow_query({"cursor", "limit", "open"}));
-  Export entries{.context = context};
+  Export entries(context);
   CITADEL_CO_ASSIGN(entries.open, parse_open(request));
   CITADEL_CO_ASSIGN(entries.next, parse_number(request, "cursor", 0));
   CITADEL_CO_ASSIGN(const auto limit, parse_number(request, "limit", tlog::tree_size_max));

@@ -99,12 +99,16 @@ Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline)
 
 Error error_of(const http::ClientResponse& response) {
   std::string detail = fmt::format("the daemon answered with status {}", response.status);
+  Code code = code_of(response.status);
   const auto problem = json::parse(response.body, answer_limits);
   if (problem && problem->is_object()) {
     const auto* const found = problem->get_object().if_contains("detail");
     if (found != nullptr && found->is_string()) detail = found->get_string();
+    // The only 500 that is an answer: the daemon's log is not as it was written.
+    const auto* const type = problem->get_object().if_contains("type");
+    if (type != nullptr && *type == "/problems/audit_log_corrupt") code = Code::corrupt;
   }
-  return Error(code_of(response.status), std::move(detail));
+  return Error(code, std::move(detail));
 }
 
 std::string percent_encode(std::string_view text) {

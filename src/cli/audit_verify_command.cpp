@@ -164,6 +164,9 @@ class Online {
     if (walk_) {
       out.counts = walk_->verifier().counts();
       out.finding = walk_->verifier().finding();
+      // The daemon could not read this one.
+      const auto next = walk_->verifier().next_index();
+      if (unreadable_) out.finding = audit::Finding{next, next + 1, out.checkpoint.error().message};
       out.tiles = walk_->tiles_checked();
     }
     return out;
@@ -180,7 +183,7 @@ class Online {
   ApiClient client_;
   const VerifyOptions& options_;
   std::unique_ptr<LogWalk> walk_;
-  bool held_against_older_ = false;
+  bool held_against_older_ = false, unreadable_ = false;
 };
 
 Result<std::string> Online::get(const std::string& path) {
@@ -200,6 +203,7 @@ Result<void> Online::stream(std::uint64_t size) {
                           Deadline::after(patience), patience, [&](std::string_view piece) { return walk_->feed(piece); });
     if (done || done.error().code != Code::connection_lost) break;
   }
+  unreadable_ = !done && done.error().code == Code::corrupt && !walk_->verifier().finding();
   return done;
 }
 
