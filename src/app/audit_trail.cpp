@@ -95,6 +95,8 @@ struct AuditTrail::Impl {
   std::unique_ptr<drain::Drain> drain;
   std::unique_ptr<aio::Gate> gate;
   bool started = false;
+  bool nothing_before = false;          // the journal was empty when it was opened
+  std::atomic<std::uint64_t> taken = 0;  // events of others, in this epoch
   bool fork_noted = false;
   std::uint64_t shed_seen = 0, refused_seen = 0;
 
@@ -132,6 +134,7 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Config& config, Audit
   CITADEL_ASSIGN(auto journal, journal::Journal::open(audit_journal_options(config), clock));
   auto impl = std::make_unique<Impl>(config, std::move(secrets), std::move(redactor), std::move(journal),
                                      std::move(store), clock);
+  impl->nothing_before = impl->journal->status().undrained_records == 0;
   const auto before = impl->journal->status().last_durable;
   CITADEL_TRY(impl->begin_epoch(before));
   return std::unique_ptr<AuditTrail>(new AuditTrail(std::move(impl)));
@@ -215,7 +218,9 @@ Task<Result<void>> AuditTrail::close(Deadline deadline) {
   if (!stopped) log::warning("audit", "the stop was not recorded", {{"error", stopped.error()}});
   auto drained = co_await impl.drain->close(deadline);
   CITADEL_CO_TRY(co_await impl.publisher->close(deadline.within(std::chrono::seconds(3))));
-  co_return drained;
+  // A start that was broken off before the database was there leaves its own two entries: nobody else's.
+  const bool only_own = !impl.started && impl.nothing_before && impl.taken == 0;
+  co_return only_own ? Result<void>() : drained;
 }
 
 void AuditTrail::detach() {
@@ -324,6 +329,7 @@ Task<Result<std::vector<Recorded>>> AuditTrail::record(std::vector<Event> events
     impl.count([&](AuditStatus& c) { c.refused_total += appended; });
     co_return std::unexpected(durable.error());
   }
+  impl.taken += appended;
   auto position = *durable;
   position.sequence -= appended - 1;
   for (auto& item : out) {
