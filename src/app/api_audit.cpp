@@ -17,7 +17,8 @@ using http::Response;
 
 // "/3/actor/id: is missing", "line 4, /time: must …", "limit: must …": the field, or nothing.
 std::string_view field_of(std::string_view message) {
-  if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20) message.remove_prefix(line + 2);
+  if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
+    message.remove_prefix(line + 2);
   const auto field = message.substr(0, std::min(message.find(": "), message.size()));
   const bool is_one = field.size() < message.size() && field.find(' ') == std::string_view::npos;
   return is_one ? field : std::string_view();
@@ -41,7 +42,8 @@ Task<Response> get_key(ApiContextPtr context, Request&) {
 }
 
 Result<boost::json::value> read_object(const Request& request) {
-  CITADEL_ASSIGN(auto value, citadel::json::parse(request.body, {.depth_max = 2, .size_bytes_max = 64 << 10}));
+  CITADEL_ASSIGN(auto value,
+                 citadel::json::parse(request.body, {.depth_max = 2, .size_bytes_max = 64 << 10}));
   if (!value.is_object()) return fail(Code::invalid_argument, "the body must be an object");
   return value;
 }
@@ -53,8 +55,8 @@ Task<Response> post_accept_fork(ApiContextPtr context, Request& request) {
   const std::string reason(in.text("reason", {.bytes_min = 1, .bytes_max = 1'000}));
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
   const auto who = fmt::format("key:{} from {}", request.principal, request.remote);
-  const auto accepted = co_await on_data_plane(
-      *context, context->audit->accept_fork(reason, who, request.deadline));
+  const auto accepted =
+      co_await on_data_plane(*context, context->audit->accept_fork(reason, who, request.deadline));
   if (!accepted) co_return audit_problem(request, accepted.error());
   co_return Response::json(200, R"({"accepted":true})");
 }
@@ -66,7 +68,8 @@ Task<Response> post_verification(ApiContextPtr context, Request& request) {
   citadel::json::ObjectReader in(body->get_object());
   Verification found;
   found.at = context->clock.wall();
-  found.entries = static_cast<std::uint64_t>(in.integer("entries", 0, std::numeric_limits<std::int64_t>::max()));
+  found.entries =
+      static_cast<std::uint64_t>(in.integer("entries", 0, std::numeric_limits<std::int64_t>::max()));
   found.passed = in.boolean("passed");
   found.finding = in.optional_text("finding", {.bytes_min = 0, .bytes_max = 1'000}).value_or("");
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
@@ -86,12 +89,15 @@ Task<Response> post_verification(ApiContextPtr context, Request& request) {
 
 Response audit_problem(const Request& request, const Error& error) {
   if (error.code == Code::corrupt) {
-    log::error("audit", "the log is not as it was written", {{"request_id", request.request_id}, {"error", error}});
-    return problem_response(request, http::make_problem(500, "audit_log_corrupt",
-                                                        "The audit log is not as it was written", error.message));
+    log::error("audit", "the log is not as it was written",
+               {{"request_id", request.request_id}, {"error", error}});
+    return problem_response(
+        request, http::make_problem(500, "audit_log_corrupt", "The audit log is not as it was written",
+                                    error.message));
   }
   auto problem = for_client(error);
-  const bool ours = problem.status >= 500 && problem.status != 503 && problem.status != 504 && problem.status != 507;
+  const bool ours =
+      problem.status >= 500 && problem.status != 503 && problem.status != 504 && problem.status != 507;
   if (ours) return problem_response(request, error);
   const auto field = field_of(error.message);
   const bool clients = error.code == Code::invalid_argument || error.code == Code::conflict;
@@ -127,7 +133,8 @@ void add_audit_routes(http::Router& router, ApiContextPtr context) {
   add_audit_read_routes(router, context);
   add_audit_proof_routes(router, context);
   add_tlog_routes(router, context);
-  router.add(Method::get, "/v1/audit/key", {}, without_query([context](Request& r) { return get_key(context, r); }));
+  router.add(Method::get, "/v1/audit/key", {},
+             without_query([context](Request& r) { return get_key(context, r); }));
   router.add(Method::post, "/v1/audit/accept-fork", {.deadline = std::chrono::seconds(60)},
              without_query([context](Request& r) { return post_accept_fork(context, r); }));
   router.add(Method::post, "/v1/audit/verifications", {},

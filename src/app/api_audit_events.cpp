@@ -31,7 +31,8 @@ struct LogPlaces {
 };
 
 // Replaced before anything is kept. What was replaced may have grown past the limits.
-Result<void> redact(const ApiContext& context, std::vector<audit::Event>& events, const audit::EventLimits& limits) {
+Result<void> redact(const ApiContext& context, std::vector<audit::Event>& events,
+                    const audit::EventLimits& limits) {
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
     CITADEL_ASSIGN(const auto redacted, context.audit->redactor().apply(events[i]));
@@ -49,11 +50,13 @@ Result<void> redact(const ApiContext& context, std::vector<audit::Event>& events
 Result<std::vector<audit::Event>> read_events(const ApiContext& context, Request& request, Ack ack) {
   CITADEL_ASSIGN(const auto form, body_form(request.headers.get("Content-Type")));
   const auto limits = event_limits(context.config);
-  CITADEL_ASSIGN(auto events, audit::parse_events(request.body, form, limits, context.clock.wall(), thread_random()));
+  CITADEL_ASSIGN(auto events,
+                 audit::parse_events(request.body, form, limits, context.clock.wall(), thread_random()));
   if (ack == Ack::checkpoint && events.size() > proofs_max) {
-    return fail(Code::invalid_argument,
-                fmt::format("ack: with checkpoint a proof is given for each event, so a body has at most {} of them",
-                            proofs_max));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("ack: with checkpoint a proof is given for each event, so a body has at most {} of them",
+                    proofs_max));
   }
   CITADEL_TRY(apply_idempotency_key(request, events, request.body));
   CITADEL_TRY(redact(context, events, limits));
@@ -63,8 +66,9 @@ Result<std::vector<audit::Event>> read_events(const ApiContext& context, Request
 // Whether the entry under the event's id says what the event says.
 Task<Result<bool>> is_own_entry(ApiContextPtr context, const audit::Event& event, std::uint64_t index,
                                 Deadline deadline) {
-  CITADEL_CO_ASSIGN(const auto entry, co_await audit::get_entry(context->database, index, audit::OpenGroups::yes,
-                                                                context->audit->keys(), deadline));
+  CITADEL_CO_ASSIGN(const auto entry,
+                    co_await audit::get_entry(context->database, index, audit::OpenGroups::yes,
+                                              context->audit->keys(), deadline));
   if (!entry.envelope) co_return true;
   audit::Event stored = entry.envelope->event;
   for (const auto& group : entry.groups) {
@@ -88,23 +92,26 @@ Task<Result<LogPlaces>> find_places(ApiContextPtr context, const std::vector<aud
     ids.push_back(item.id);
   }
   CITADEL_CO_TRY(co_await context->audit->publisher().wait_drained(last, deadline));
-  CITADEL_CO_ASSIGN(const auto found, co_await audit::find_indexes(context->database, std::move(ids), deadline));
+  CITADEL_CO_ASSIGN(const auto found,
+                    co_await audit::find_indexes(context->database, std::move(ids), deadline));
   const std::map<Uuid, std::uint64_t> indexes(found.begin(), found.end());
   CITADEL_CO_ASSIGN(const auto conflicts, co_await conflicts_so_far(context));
   LogPlaces out;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const auto at = indexes.find(events[i].id);
     if (at == indexes.end()) {
-      co_return fail(Code::internal, fmt::format("the event {} was set aside; its bytes are in citadel.dead_letter",
-                                                 events[i].id.to_string()));
+      co_return fail(Code::internal,
+                     fmt::format("the event {} was set aside; its bytes are in citadel.dead_letter",
+                                 events[i].id.to_string()));
     }
     // Asked for only where something was set aside meanwhile.
     if (conflicts != conflicts_before) {
       CITADEL_CO_ASSIGN(const bool own, co_await is_own_entry(context, events[i], at->second, deadline));
       if (!own) {
-        co_return fail(Code::conflict, fmt::format("{}: {} is the id of another event; this one is kept in audit.conflict",
-                                                   events.size() == 1 ? "/id" : fmt::format("/{}/id", i),
-                                                   events[i].id.to_string()));
+        co_return fail(
+            Code::conflict,
+            fmt::format("{}: {} is the id of another event; this one is kept in audit.conflict",
+                        events.size() == 1 ? "/id" : fmt::format("/{}/id", i), events[i].id.to_string()));
       }
     }
     out.places.push_back({.index = at->second, .leaf = {}, .proof = {}});
@@ -115,7 +122,8 @@ Task<Result<LogPlaces>> find_places(ApiContextPtr context, const std::vector<aud
 Task<Result<LogPlaces>> prove_places(ApiContextPtr context, LogPlaces found, Deadline deadline) {
   std::uint64_t last = 0;
   for (const auto& place : found.places) last = std::max(last, place.index);
-  CITADEL_CO_ASSIGN(const auto published, co_await context->audit->publisher().wait_published(last, deadline));
+  CITADEL_CO_ASSIGN(const auto published,
+                    co_await context->audit->publisher().wait_published(last, deadline));
   found.checkpoint = published.note;
   for (auto& place : found.places) {
     CITADEL_CO_ASSIGN(auto proof, co_await audit::prove_inclusion(context->database, place.index,
@@ -131,8 +139,8 @@ Task<Result<LogPlaces>> prove_places(ApiContextPtr context, LogPlaces found, Dea
 }
 
 Task<Result<LogPlaces>> wait_for(ApiContextPtr context, const std::vector<audit::Event>& events,
-                                 const std::vector<Recorded>& recorded, Ack ack, std::uint64_t conflicts_before,
-                                 Deadline deadline) {
+                                 const std::vector<Recorded>& recorded, Ack ack,
+                                 std::uint64_t conflicts_before, Deadline deadline) {
   CITADEL_CO_ASSIGN(auto found, co_await find_places(context, events, recorded, conflicts_before, deadline));
   if (ack == Ack::database) co_return found;
   co_return co_await prove_places(context, std::move(found), deadline);
@@ -179,7 +187,8 @@ bool only_waited(Code code) {
 }
 
 Task<Response> post_events(ApiContextPtr context, Request& request) {
-  if (const auto known = request.allow_query({"ack"}); !known) co_return audit_problem(request, known.error());
+  if (const auto known = request.allow_query({"ack"}); !known)
+    co_return audit_problem(request, known.error());
   const auto ack = parse_ack(request);
   if (!ack) co_return audit_problem(request, ack.error());
   const auto events = read_events(*context, request, *ack);
@@ -196,8 +205,9 @@ Task<Response> post_events(ApiContextPtr context, Request& request) {
       *context, wait_for(context, *events, *recorded, *ack, conflicts_before, deadline));
   if (found) co_return logged(*recorded, *found, *ack);
   if (!only_waited(found.error().code)) co_return audit_problem(request, found.error());
-  co_return accepted(*recorded, fmt::format("on disk here, but not yet as ack={} asks; do not send it again: {}",
-                                            to_string(*ack), for_client(found.error()).detail));
+  co_return accepted(*recorded,
+                     fmt::format("on disk here, but not yet as ack={} asks; do not send it again: {}",
+                                 to_string(*ack), for_client(found.error()).detail));
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ struct Proved {
 };
 
 // On the data plane.
-Task<Result<Proved>> prove(ApiContextPtr context, std::optional<Uuid> id, std::uint64_t index, Deadline deadline) {
+Task<Result<Proved>> prove(ApiContextPtr context, std::optional<Uuid> id, std::uint64_t index,
+                           Deadline deadline) {
   auto& database = context->database;
   auto& publisher = context->audit->publisher();
   Proved out;
@@ -38,22 +39,23 @@ Task<Result<Proved>> prove(ApiContextPtr context, std::optional<Uuid> id, std::u
   if (!published || out.index >= published->checkpoint.size) {
     CITADEL_CO_ASSIGN(const auto head, co_await audit::read_head(database, deadline));
     if (out.index >= head.size) {
-      co_return fail(Code::not_found, fmt::format("the audit log has {} entries, and none at {}", head.size, out.index));
+      co_return fail(Code::not_found,
+                     fmt::format("the audit log has {} entries, and none at {}", head.size, out.index));
     }
   }
-  CITADEL_CO_ASSIGN(out.checkpoint, co_await publisher.wait_published(out.index, deadline.within(publish_time)));
-  CITADEL_CO_ASSIGN(out.proof,
-                    co_await audit::prove_inclusion(database, out.index, out.checkpoint.checkpoint, deadline));
+  CITADEL_CO_ASSIGN(out.checkpoint,
+                    co_await publisher.wait_published(out.index, deadline.within(publish_time)));
+  CITADEL_CO_ASSIGN(
+      out.proof, co_await audit::prove_inclusion(database, out.index, out.checkpoint.checkpoint, deadline));
   co_return out;
 }
 
 Response proof_file(const Proved& proved) {
-  Response response = Response::text(
-      200, tlog::LogProof{.extra = {},
-                          .index = proved.index,
-                          .inclusion = proved.proof.hashes,
-                          .checkpoint = proved.checkpoint.note}
-               .encode());
+  Response response = Response::text(200, tlog::LogProof{.extra = {},
+                                                         .index = proved.index,
+                                                         .inclusion = proved.proof.hashes,
+                                                         .checkpoint = proved.checkpoint.note}
+                                              .encode());
   response.headers.push_back(
       {"Content-Disposition", fmt::format("attachment; filename=\"entry-{}.tlog-proof\"", proved.index)});
   return response;
@@ -100,7 +102,8 @@ Result<ProofQuery> parse_proof_query(const Request& request) {
 Task<Response> get_proof(ApiContextPtr context, Request& request) {
   const auto query = parse_proof_query(request);
   if (!query) co_return audit_problem(request, query.error());
-  const auto proved = co_await on_data_plane(*context, prove(context, query->id, query->index, request.deadline));
+  const auto proved =
+      co_await on_data_plane(*context, prove(context, query->id, query->index, request.deadline));
   if (!proved) co_return audit_problem(request, proved.error());
   context->audit->note({.action = "audit.proved",
                         .object = {.type = "audit_entry", .id = std::to_string(proved->index)},
@@ -110,14 +113,15 @@ Task<Response> get_proof(ApiContextPtr context, Request& request) {
 }
 
 // On the data plane: the root of the first `size` entries, proved to be what the signed checkpoint extends.
-Task<Result<tlog::Checkpoint>> checkpoint_at(ApiContextPtr context, std::uint64_t size, tlog::Checkpoint latest,
-                                             Deadline deadline) {
+Task<Result<tlog::Checkpoint>> checkpoint_at(ApiContextPtr context, std::uint64_t size,
+                                             tlog::Checkpoint latest, Deadline deadline) {
   if (size == latest.size) co_return latest;
   if (size > latest.size) {
     co_return fail(Code::invalid_argument, fmt::format("to: the signed log has {} entries", latest.size));
   }
   CITADEL_CO_TRY(co_await audit::prove_consistency(context->database, size, latest, deadline));
-  CITADEL_CO_ASSIGN(auto tiles, co_await audit::read_tiles(context->database, tlog::tiles_for_root(size), deadline));
+  CITADEL_CO_ASSIGN(auto tiles,
+                    co_await audit::read_tiles(context->database, tlog::tiles_for_root(size), deadline));
   tlog::TileHashReader reader(size, audit::tile_source(std::move(tiles)));
   tlog::Checkpoint out = latest;
   out.size = size;
@@ -125,8 +129,8 @@ Task<Result<tlog::Checkpoint>> checkpoint_at(ApiContextPtr context, std::uint64_
   co_return out;
 }
 
-Task<Result<std::string>> consistency(ApiContextPtr context, std::uint64_t from, std::optional<std::uint64_t> to,
-                                      Deadline deadline) {
+Task<Result<std::string>> consistency(ApiContextPtr context, std::uint64_t from,
+                                      std::optional<std::uint64_t> to, Deadline deadline) {
   const auto published = context->audit->publisher().status().published;
   if (!published) co_return fail(Code::unavailable, "no checkpoint has been signed yet; /readyz says why");
   CITADEL_CO_ASSIGN(const auto end, co_await checkpoint_at(context, to.value_or(published->checkpoint.size),
@@ -134,17 +138,23 @@ Task<Result<std::string>> consistency(ApiContextPtr context, std::uint64_t from,
   if (from > end.size) {
     co_return fail(Code::invalid_argument, fmt::format("from: must be at most {}", end.size));
   }
-  CITADEL_CO_ASSIGN(const auto proof, co_await audit::prove_consistency(context->database, from, end, deadline));
+  CITADEL_CO_ASSIGN(const auto proof,
+                    co_await audit::prove_consistency(context->database, from, end, deadline));
   citadel::json::Writer out;
   out.begin_object().key("from").integer(static_cast<std::int64_t>(from));
-  out.key("to").integer(static_cast<std::int64_t>(end.size)).key("root").text(to_base64(end.root)).key("proof");
+  out.key("to")
+      .integer(static_cast<std::int64_t>(end.size))
+      .key("root")
+      .text(to_base64(end.root))
+      .key("proof");
   write_hashes(out, proof);
   out.key("checkpoint").text(published->note).end_object();
   co_return out.take();
 }
 
 Task<Response> get_consistency(ApiContextPtr context, Request& request) {
-  if (const auto known = request.allow_query({"from", "to"}); !known) co_return audit_problem(request, known.error());
+  if (const auto known = request.allow_query({"from", "to"}); !known)
+    co_return audit_problem(request, known.error());
   const auto from = parse_number(request, "from", 0);
   if (!from) co_return audit_problem(request, from.error());
   const auto to = parse_number(request, "to", 0);
@@ -160,7 +170,8 @@ Task<Response> get_consistency(ApiContextPtr context, Request& request) {
 void add_audit_proof_routes(http::Router& router, ApiContextPtr context) {
   using http::Method;
   router.add(Method::get, "/v1/audit/proof", {}, [context](Request& r) { return get_proof(context, r); });
-  router.add(Method::get, "/v1/audit/consistency", {}, [context](Request& r) { return get_consistency(context, r); });
+  router.add(Method::get, "/v1/audit/consistency", {},
+             [context](Request& r) { return get_consistency(context, r); });
 }
 
 }  // namespace citadel::app

@@ -27,7 +27,8 @@ Result<audit::SearchFilter> parse_search(const http::Request& request, std::int6
 // ?open=groups
 Result<audit::OpenGroups> parse_open(const http::Request& request);
 // A number of entries or an index; `otherwise` where it is absent.
-Result<std::uint64_t> parse_number(const http::Request& request, std::string_view name, std::uint64_t otherwise);
+Result<std::uint64_t> parse_number(const http::Request& request, std::string_view name,
+                                   std::uint64_t otherwise);
 Result<std::uint64_t> parse_index(std::string_view text, std::string_view name);
 
 }  // namespace citadel::app

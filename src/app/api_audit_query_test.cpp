@@ -35,12 +35,14 @@ TEST(AuditQuery, NamesTheParameterThatIsWrong) {
 TEST(AuditQuery, AckIsOneOfThree) {
   EXPECT_EQ(*parse_ack(with({})), Ack::journal);
   EXPECT_EQ(*parse_ack(with({{"ack", "checkpoint"}})), Ack::checkpoint);
-  EXPECT_EQ(parse_ack(with({{"ack", "disk"}})).error().message, "ack: must be journal, database or checkpoint");
+  EXPECT_EQ(parse_ack(with({{"ack", "disk"}})).error().message,
+            "ack: must be journal, database or checkpoint");
 }
 
 TEST(AuditQuery, AnIndexIsStrict) {
   EXPECT_EQ(*parse_index("0", "index"), 0u);
-  for (const auto text : {"", "-1", "01", "1.0", "99999999999999999999"}) EXPECT_FALSE(parse_index(text, "index")) << text;
+  for (const auto text : {"", "-1", "01", "1.0", "99999999999999999999"})
+    EXPECT_FALSE(parse_index(text, "index")) << text;
 }
 
 struct Keyed {
@@ -67,7 +69,8 @@ TEST(IdempotencyKey, AUuidIsTheId) {
 // The same request has the same id, and another one another.
 TEST(IdempotencyKey, AnyTextMakesAnIdWithTheEventsTime) {
   const auto body = R"({"time":"2026-11-25T12:00:00Z"})";
-  const auto one = apply_key("order 7", body), again = apply_key("order-7", body), third = apply_key("order-7", body);
+  const auto one = apply_key("order 7", body), again = apply_key("order-7", body),
+             third = apply_key("order-7", body);
   EXPECT_THAT(one.error, HasSubstr("printable ASCII"));
   EXPECT_EQ(again.event.id, third.event.id);
   EXPECT_TRUE(again.event.id.is_version7());

@@ -38,22 +38,24 @@ Task<Result<std::string>> entry_of(ApiContextPtr context, Request& request, std:
       open == audit::OpenGroups::yes ? "with its groups opened" : ""));
   const auto& keys = context->audit->keys();
   auto& database = context->database;
-  const auto entry = co_await on_data_plane(
-      *context, id ? audit::find_entry(database, *id, open, keys, request.deadline)
-                   : audit::get_entry(database, index, open, keys, request.deadline));
+  const auto entry =
+      co_await on_data_plane(*context, id ? audit::find_entry(database, *id, open, keys, request.deadline)
+                                          : audit::get_entry(database, index, open, keys, request.deadline));
   if (!entry) co_return std::unexpected(entry.error());
   co_return entry_json(*entry);
 }
 
 Task<Response> get_event(ApiContextPtr context, Request& request) {
-  if (const auto known = request.allow_query({"open"}); !known) co_return audit_problem(request, known.error());
+  if (const auto known = request.allow_query({"open"}); !known)
+    co_return audit_problem(request, known.error());
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) co_return audit_problem(request, Error(Code::invalid_argument, "id: is not a UUID"));
   co_return answer(request, co_await entry_of(context, request, *id, 0));
 }
 
 Task<Response> get_entry(ApiContextPtr context, Request& request) {
-  if (const auto known = request.allow_query({"open"}); !known) co_return audit_problem(request, known.error());
+  if (const auto known = request.allow_query({"open"}); !known)
+    co_return audit_problem(request, known.error());
   const auto index = parse_index(request.path_parameter("index"), "index");
   if (!index) co_return audit_problem(request, index.error());
   co_return answer(request, co_await entry_of(context, request, std::nullopt, *index));
@@ -62,10 +64,11 @@ Task<Response> get_entry(ApiContextPtr context, Request& request) {
 Task<Result<std::string>> search(ApiContextPtr context, Request& request) {
   CITADEL_CO_ASSIGN(auto filter, parse_search(request, context->config.audit.page_rows_max));
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.searched",
-                                        {.type = "audit_log", .id = context->audit->origin()}, query_of(request)));
-  CITADEL_CO_ASSIGN(const auto page,
-                    co_await on_data_plane(*context, audit::search_events(context->database, std::move(filter),
-                                                                          request.deadline)));
+                                        {.type = "audit_log", .id = context->audit->origin()},
+                                        query_of(request)));
+  CITADEL_CO_ASSIGN(const auto page, co_await on_data_plane(
+                                         *context, audit::search_events(context->database, std::move(filter),
+                                                                        request.deadline)));
   co_return page_json(page);
 }
 
@@ -78,10 +81,11 @@ Task<Result<std::string>> trace(ApiContextPtr context, Request& request) {
   }
   std::string id(request.path_parameter("trace_id"));
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.searched", {.type = "trace", .id = id}, ""));
-  CITADEL_CO_ASSIGN(const auto page,
-                    co_await on_data_plane(*context, audit::trace_events(context->database, std::move(id),
-                                                                         std::string(request.query("cursor").value_or("")),
-                                                                         static_cast<int>(limit), request.deadline)));
+  CITADEL_CO_ASSIGN(
+      const auto page,
+      co_await on_data_plane(*context, audit::trace_events(context->database, std::move(id),
+                                                           std::string(request.query("cursor").value_or("")),
+                                                           static_cast<int>(limit), request.deadline)));
   co_return page_json(page);
 }
 
@@ -109,7 +113,8 @@ class Export {
   }
 
  private:
-  Task<Result<Entries>> read(std::uint64_t first, std::size_t count, audit::OpenGroups opened, Deadline deadline) {
+  Task<Result<Entries>> read(std::uint64_t first, std::size_t count, audit::OpenGroups opened,
+                             Deadline deadline) {
     return on_data_plane(*context, audit::read_entries(context->database, first, count, opened,
                                                        context->audit->keys(), deadline));
   }
@@ -149,7 +154,8 @@ Task<Result<Response>> export_entries(ApiContextPtr context, Request& request) {
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.exported",
                                         {.type = "audit_log", .id = context->audit->origin()},
                                         fmt::format("entries {} to {}", entries.next, entries.end)));
-  // The first page comes before the status: what cannot be read at all is then a problem and no broken stream.
+  // The first page comes before the status: what cannot be read at all is then a problem and no broken
+  // stream.
   std::string first;
   if (entries.next < entries.end) {
     CITADEL_CO_ASSIGN(first, co_await entries.page());
@@ -197,7 +203,8 @@ struct Tail {
     if (!published) co_return std::unexpected(published.error());
     const auto count = std::min<std::uint64_t>(tail_page, published->checkpoint.size - next);
     co_return co_await audit::read_entries(context->database, next, count, audit::OpenGroups::no,
-                                           context->audit->keys(), Deadline::after(page_time, context->clock));
+                                           context->audit->keys(),
+                                           Deadline::after(page_time, context->clock));
   }
   Task<Result<std::optional<http::Events>>> operator()(Deadline deadline) {
     const auto entries = co_await on_data_plane(*context, read(deadline));
@@ -233,7 +240,8 @@ Task<Result<Response>> tail_entries(ApiContextPtr context, Request& request) {
     tail.next = seen + 1;
   }
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.tailed",
-                                        {.type = "audit_log", .id = context->audit->origin()}, query_of(request)));
+                                        {.type = "audit_log", .id = context->audit->origin()},
+                                        query_of(request)));
   co_return http::event_response(std::move(tail), {.retry = std::chrono::seconds(2)});
 }
 
@@ -251,16 +259,18 @@ void add_audit_read_routes(http::Router& router, ApiContextPtr context) {
   const http::RouteOptions reads{.deadline = deadline, .gzip = http::RouteOptions::Gzip::accepted};
   const http::RouteOptions streams{
       .deadline = deadline, .gzip = http::RouteOptions::Gzip::accepted, .stream_time_max = export_time_max};
-  router.add(Method::get, "/v1/audit/events/tail", streams, [context](Request& r) { return get_tail(context, r); });
-  router.add(Method::get, "/v1/audit/events/{id}", reads, [context](Request& r) { return get_event(context, r); });
-  router.add(Method::get, "/v1/audit/entries/{index}", reads, [context](Request& r) { return get_entry(context, r); });
-  router.add(Method::get, "/v1/audit/events", reads, [context](Request& r) -> Task<Response> {
-    co_return answer(r, co_await search(context, r));
-  });
-  router.add(Method::get, "/v1/audit/traces/{trace_id}", reads, [context](Request& r) -> Task<Response> {
-    co_return answer(r, co_await trace(context, r));
-  });
-  router.add(Method::get, "/v1/audit/export", streams, [context](Request& r) { return get_export(context, r); });
+  router.add(Method::get, "/v1/audit/events/tail", streams,
+             [context](Request& r) { return get_tail(context, r); });
+  router.add(Method::get, "/v1/audit/events/{id}", reads,
+             [context](Request& r) { return get_event(context, r); });
+  router.add(Method::get, "/v1/audit/entries/{index}", reads,
+             [context](Request& r) { return get_entry(context, r); });
+  router.add(Method::get, "/v1/audit/events", reads,
+             [context](Request& r) -> Task<Response> { co_return answer(r, co_await search(context, r)); });
+  router.add(Method::get, "/v1/audit/traces/{trace_id}", reads,
+             [context](Request& r) -> Task<Response> { co_return answer(r, co_await trace(context, r)); });
+  router.add(Method::get, "/v1/audit/export", streams,
+             [context](Request& r) { return get_export(context, r); });
 }
 
 }  // namespace citadel::app

@@ -24,8 +24,10 @@ Task<Response> get_checkpoint(ApiContextPtr context, Request& request) {
 // A path stands for bytes that never change, a partial tile's too.
 Task<Response> get_tile(ApiContextPtr context, Request& request) {
   const auto path = tlog::TilePath::parse(fmt::format("tile/{}", request.path_parameter("path")));
-  if (!path) co_return audit_problem(request, Error(Code::not_found, "no tile has this path (C2SP tlog-tiles)"));
-  const auto bytes = co_await on_data_plane(*context, audit::read_tile(context->database, *path, request.deadline));
+  if (!path)
+    co_return audit_problem(request, Error(Code::not_found, "no tile has this path (C2SP tlog-tiles)"));
+  const auto bytes =
+      co_await on_data_plane(*context, audit::read_tile(context->database, *path, request.deadline));
   if (!bytes) co_return audit_problem(request, bytes.error());
   Response response;
   response.content_type = "application/octet-stream";

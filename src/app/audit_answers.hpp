@@ -10,7 +10,8 @@
 
 namespace citadel::app {
 
-// One object: the leaf's fields, its bytes, what the envelope says, and the groups as far as they were opened.
+// One object: the leaf's fields, its bytes, what the envelope says, and the groups as far as they were
+// opened.
 void write_entry(json::Writer& out, const audit::EntryView& entry);
 std::string entry_json(const audit::EntryView& entry);
 

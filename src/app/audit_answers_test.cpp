@@ -26,9 +26,10 @@ audit::EntryView entry_of(const audit::Event& event) {
   shown.groups = {};
   entry.envelope = audit::EntryView::Envelope{record.envelope_salt, record.envelope, shown};
   for (const auto& group : record.groups) {
-    entry.groups.push_back({.group = group.group,
-                            .opened = audit::open_group(event.id, group.group, group.ciphertext, record.wrapped_key, key)
-                                          .value()});
+    entry.groups.push_back(
+        {.group = group.group,
+         .opened =
+             audit::open_group(event.id, group.group, group.ciphertext, record.wrapped_key, key).value()});
   }
   return entry;
 }

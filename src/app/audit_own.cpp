@@ -37,9 +37,10 @@ audit::Event make_event(OwnEvent own, WallTime now, Random& random) {
 }
 
 OwnEvent started_event(const audit::JournalPosition& before, std::string_view version) {
-  return {.action = audit::started_action,
-          .object = {.type = std::string(audit::journal_position_type), .id = to_string(before)},
-          .reason = fmt::format("Citadel {} started; the object is where its journal had ended before", version)};
+  return {
+      .action = audit::started_action,
+      .object = {.type = std::string(audit::journal_position_type), .id = to_string(before)},
+      .reason = fmt::format("Citadel {} started; the object is where its journal had ended before", version)};
 }
 
 OwnEvent gap_event(const audit::JournalRange& lost, std::string_view reason) {
@@ -56,7 +57,11 @@ std::optional<OwnEvent> config_change(const Config& before, const Config& after)
   for (const auto& key : config_keys()) {
     if (key.reload == Reload::no || same_value(key, before, after)) continue;
     details.begin_object().key("key").text(key.full_name());
-    details.key("before").text(value_text(key, before)).key("after").text(value_text(key, after)).end_object();
+    details.key("before")
+        .text(value_text(key, before))
+        .key("after")
+        .text(value_text(key, after))
+        .end_object();
     names += (names.empty() ? "" : " ") + key.full_name();
   }
   details.end_array().end_object();

@@ -29,10 +29,12 @@ std::vector<std::string> lines_of(const std::string& text) {
 Result<std::vector<std::string>> read_lines(const std::filesystem::path& file, std::string_view key) {
   if (const auto checked = read_secret_file(file); !checked) {
     if (checked.error().code != Code::not_found) return std::unexpected(checked.error());
-    return fail(Code::not_found,
-                fmt::format("{}: {} is not there; copy it from another daemon of this database, or, for a new log, make "
-                            "it by `citadel audit keygen`; `audit.enabled = false` does without an audit trail",
-                            key, file.string()));
+    return fail(
+        Code::not_found,
+        fmt::format(
+            "{}: {} is not there; copy it from another daemon of this database, or, for a new log, make "
+            "it by `citadel audit keygen`; `audit.enabled = false` does without an audit trail",
+            key, file.string()));
   }
   CITADEL_ASSIGN(const auto text, read_file(file, file_bytes_max));
   return lines_of(text);
@@ -53,13 +55,14 @@ Result<std::vector<std::string>> run_command(const std::string& command) {
   return lines_of(text);
 }
 
-Result<std::vector<crypto::AesGcmKey>> master_keys(const std::vector<std::string>& lines, std::string_view source) {
+Result<std::vector<crypto::AesGcmKey>> master_keys(const std::vector<std::string>& lines,
+                                                   std::string_view source) {
   std::vector<crypto::AesGcmKey> keys;
   for (const auto& line : lines) {
     const auto raw = from_base64(line);
     if (!raw || raw->size() != crypto::AesGcmKey::size_bytes) {
-      return fail(Code::invalid_argument,
-                  fmt::format("{}: line {} is not a master key: 32 bytes in base64", source, keys.size() + 1));
+      return fail(Code::invalid_argument, fmt::format("{}: line {} is not a master key: 32 bytes in base64",
+                                                      source, keys.size() + 1));
     }
     keys.emplace_back(std::span<const std::byte, crypto::AesGcmKey::size_bytes>(as_bytes(*raw)));
   }
@@ -94,20 +97,22 @@ Result<AuditSecrets> load_audit_secrets(const AuditConfig& config) {
                 fmt::format("{}: the first line is not a signing key (PRIVATE+KEY+NAME+…)", name));
   }
   if (!config.origin.empty() && config.origin != signer->name()) {
-    return fail(Code::invalid_argument,
-                fmt::format("audit.origin is {}, but the key in {} signs for {}", config.origin, name, signer->name()));
+    return fail(Code::invalid_argument, fmt::format("audit.origin is {}, but the key in {} signs for {}",
+                                                    config.origin, name, signer->name()));
   }
   std::vector<tlog::NoteVerifier> older;
   for (std::size_t i = 1; i < lines.size(); ++i) {
     auto key = tlog::NoteVerifier::parse(lines[i]);
-    if (!key) return fail(Code::invalid_argument, fmt::format("{}: line {} is not a verifier key", name, i + 1));
+    if (!key)
+      return fail(Code::invalid_argument, fmt::format("{}: line {} is not a verifier key", name, i + 1));
     older.push_back(*std::move(key));
   }
   const bool by_command = !config.master_key_command.empty();
-  CITADEL_ASSIGN(const auto master_lines, by_command ? run_command(config.master_key_command)
-                                                     : read_lines(config.master_key_file, "audit.master_key_file"));
-  CITADEL_ASSIGN(const auto masters,
-                 master_keys(master_lines, by_command ? "audit.master_key_command" : config.master_key_file.string()));
+  CITADEL_ASSIGN(const auto master_lines, by_command
+                                              ? run_command(config.master_key_command)
+                                              : read_lines(config.master_key_file, "audit.master_key_file"));
+  CITADEL_ASSIGN(const auto masters, master_keys(master_lines, by_command ? "audit.master_key_command"
+                                                                          : config.master_key_file.string()));
   return AuditSecrets{*std::move(signer), std::move(older), audit::AuditKeys::derive(masters)};
 }
 

@@ -41,7 +41,7 @@ TEST_F(AuditSecretsTest, AreMadeOnceAndKept) {
   const auto made = make_audit_secrets(config_, "example.com/audit");
   ASSERT_TRUE(made) << made.error().message;
   EXPECT_THAT(*made, SizeIs(2));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(config_.master_key_file.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   const auto loaded = load_audit_secrets(config_);
@@ -96,7 +96,8 @@ TEST_F(AuditSecretsTest, OlderVerifierKeysStandBelowTheKey) {
   const auto older = tlog::NoteSigner::generate("example.com/audit");
   ASSERT_TRUE(make_audit_secrets(config_, "example.com/audit"));
   const auto signing = read_file(config_.signing_key_file, 4096);
-  ASSERT_TRUE(write_file_durably(config_.signing_key_file, *signing + older->verifier().encode() + "\n", 0600));
+  ASSERT_TRUE(
+      write_file_durably(config_.signing_key_file, *signing + older->verifier().encode() + "\n", 0600));
   const auto loaded = load_audit_secrets(config_);
   ASSERT_TRUE(loaded) << loaded.error().message;
   EXPECT_THAT(loaded->older_keys, SizeIs(1));

@@ -46,7 +46,8 @@ Dependency log_dependency(const AuditStatus& status) {
     out.reason = "the first checkpoint is about to be signed";
   } else {
     out.ready = true;
-    out.reason = fmt::format("{} entries are under a signed checkpoint", publisher.published->checkpoint.size);
+    out.reason =
+        fmt::format("{} entries are under a signed checkpoint", publisher.published->checkpoint.size);
   }
   return out;
 }
@@ -97,26 +98,34 @@ std::string audit_json(const AuditStatus& status) {
 struct AuditMetrics::Handles {
   explicit Handles(telemetry::Metrics& m)
       : appended(m.counter("citadel_audit_appended_total", "Audit events acknowledged.")),
-        drained(m.counters("citadel_audit_drained_total", "Audit events that left the journal.", {"outcome"})),
+        drained(
+            m.counters("citadel_audit_drained_total", "Audit events that left the journal.", {"outcome"})),
         refused(m.counter("citadel_audit_refused_total", "Audit events that were not acknowledged.")),
         shed(m.counter("citadel_audit_shed_total", "Audit events refused that may be shed.")),
         repeated(m.counter("citadel_audit_repeated_total", "Audit events that came again.")),
         conflicts(m.counter("citadel_audit_id_conflicts_total", "Audit events whose id was taken.")),
-        redacted(m.counter("citadel_audit_redacted_total", "Values that were replaced before they were stored.")),
+        redacted(
+            m.counter("citadel_audit_redacted_total", "Values that were replaced before they were stored.")),
         gaps(m.counter("citadel_audit_gaps_total", "Ranges of the audit journal that were lost.")),
         own_lost(m.counter("citadel_audit_own_lost_total", "Events of the daemon's own that were lost.")),
-        undrained(m.gauge("citadel_audit_undrained_events", "Acknowledged events that are not in the log yet.")),
+        undrained(
+            m.gauge("citadel_audit_undrained_events", "Acknowledged events that are not in the log yet.")),
         journal_bytes(m.gauge("citadel_audit_journal_bytes", "Bytes of the audit journal's segments.")),
-        oldest(m.gauge("citadel_audit_oldest_undrained_seconds", "Age of the oldest event that is not in the log.")),
-        journal_failed(m.gauge("citadel_audit_journal_failed", "1 while nothing can be recorded until a restart.")),
-        drain_failures(m.counter("citadel_audit_drain_failures_total", "Batches that failed and are tried again.")),
+        oldest(m.gauge("citadel_audit_oldest_undrained_seconds",
+                       "Age of the oldest event that is not in the log.")),
+        journal_failed(
+            m.gauge("citadel_audit_journal_failed", "1 while nothing can be recorded until a restart.")),
+        drain_failures(
+            m.counter("citadel_audit_drain_failures_total", "Batches that failed and are tried again.")),
         size(m.gauge("citadel_audit_checkpoint_size", "Entries under the signed checkpoint.")),
         age(m.gauge("citadel_audit_checkpoint_age_seconds", "Since this daemon signed a checkpoint.")),
         publish_failures(m.counter("citadel_audit_publish_failures_total", "Looks at the log that failed.")),
         forked(m.gauge("citadel_audit_forked", "1 while the log contradicts the signed checkpoint.")),
-        verified(m.gauge("citadel_audit_verified_seconds", "Unix time of the last verification that passed.")),
+        verified(
+            m.gauge("citadel_audit_verified_seconds", "Unix time of the last verification that passed.")),
         verified_entries(m.gauge("citadel_audit_verified_entries", "Entries that it checked.")),
-        verify_failures(m.counter("citadel_audit_verification_failures_total", "Verifications that found a fault.")) {}
+        verify_failures(
+            m.counter("citadel_audit_verification_failures_total", "Verifications that found a fault.")) {}
 
   Counter appended;
   CounterFamily drained;

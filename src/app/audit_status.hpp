@@ -1,5 +1,5 @@
-// AuditStatus: what the daemon knows of its audit trail at one moment, and how /readyz, /v1/status and /metrics
-// say it. Values and pure functions.
+// AuditStatus: what the daemon knows of its audit trail at one moment, and how /readyz, /v1/status and
+// /metrics say it. Values and pure functions.
 #pragma once
 #include <memory>
 #include <optional>

@@ -81,7 +81,7 @@ struct AuditTrail::Impl {
   RecentEvents recent{recent_max};
 
   mutable std::mutex mutex;
-  AuthPolicy auth;                 // these are guarded by `mutex`
+  AuthPolicy auth;  // these are guarded by `mutex`
   std::deque<OwnEvent> owed;
   AuditStatus counts;
 
@@ -95,7 +95,7 @@ struct AuditTrail::Impl {
   std::unique_ptr<drain::Drain> drain;
   std::unique_ptr<aio::Gate> gate;
   bool started = false;
-  bool nothing_before = false;          // the journal was empty when it was opened
+  bool nothing_before = false;           // the journal was empty when it was opened
   std::atomic<std::uint64_t> taken = 0;  // events of others, in this epoch
   bool fork_noted = false;
   std::uint64_t shed_seen = 0, refused_seen = 0;
@@ -128,7 +128,8 @@ struct AuditTrail::Impl {
 
 // ---- open
 
-Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Config& config, AuditSecrets secrets, const Clock& clock) {
+Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Config& config, AuditSecrets secrets,
+                                                     const Clock& clock) {
   CITADEL_ASSIGN(auto redactor, audit::Redactor::compile(redaction_rules(config.audit.redact)));
   CITADEL_ASSIGN(auto store, audit::CheckpointStore::open(config.audit.checkpoint_folder));
   CITADEL_ASSIGN(auto journal, journal::Journal::open(audit_journal_options(config), clock));
@@ -158,7 +159,8 @@ Result<void> AuditTrail::Impl::begin_epoch(journal::Position before) {
   }
   auto done = std::make_shared<std::promise<Result<journal::Position>>>();
   auto durable = done->get_future();
-  journal->append(std::move(records), [done](Result<journal::Position> result) { done->set_value(std::move(result)); });
+  journal->append(std::move(records),
+                  [done](Result<journal::Position> result) { done->set_value(std::move(result)); });
   if (durable.wait_for(first_entry_time) != std::future_status::ready) {
     return fail(Code::deadline_exceeded, "the audit journal's disk does not answer");
   }
@@ -186,16 +188,16 @@ void AuditTrail::attach(store::Database& database, const Config& config) {
   impl.sequencer = std::make_unique<audit::Sequencer>(impl.keys, impl.permit, sequencing, impl.clock);
   std::vector<std::unique_ptr<drain::Sink>> sinks;
   sinks.push_back(audit::make_audit_sink(*impl.sequencer));
-  impl.drain = std::make_unique<drain::Drain>(database, *impl.journal, std::move(sinks), audit_drain_options(config),
-                                              impl.clock, random_seed());
+  impl.drain = std::make_unique<drain::Drain>(database, *impl.journal, std::move(sinks),
+                                              audit_drain_options(config), impl.clock, random_seed());
   const auto status = impl.journal->status();
   audit::PublisherOptions options;
   options.origin = impl.origin;
   options.journal = {status.producer, status.epoch};
   options.interval = std::chrono::ceil<std::chrono::milliseconds>(config.audit.checkpoint_interval);
-  impl.publisher = std::make_unique<audit::Publisher>(database, *impl.sequencer, impl.permit, *std::move(impl.store),
-                                                      *std::move(impl.signer), impl.older_keys, std::move(options),
-                                                      impl.clock);
+  impl.publisher = std::make_unique<audit::Publisher>(database, *impl.sequencer, impl.permit,
+                                                      *std::move(impl.store), *std::move(impl.signer),
+                                                      impl.older_keys, std::move(options), impl.clock);
   impl.signer.reset();
   impl.store.reset();
   impl.drain->on_drained([&impl](journal::Position position) { impl.publisher->drained(position); });
@@ -212,9 +214,10 @@ void AuditTrail::start() {
 Task<Result<void>> AuditTrail::close(Deadline deadline) {
   auto& impl = *impl_;
   CITADEL_CO_TRY(co_await impl.gate->close(Deadline::after(std::chrono::seconds(5), impl.clock)));
-  auto stopped = co_await record_own({.action = "audit.stopped",
-                                      .object = {.type = "daemon", .id = impl.journal->status().producer.to_string()}},
-                                     deadline.within(std::chrono::seconds(2)));
+  auto stopped =
+      co_await record_own({.action = "audit.stopped",
+                           .object = {.type = "daemon", .id = impl.journal->status().producer.to_string()}},
+                          deadline.within(std::chrono::seconds(2)));
   if (!stopped) log::warning("audit", "the stop was not recorded", {{"error", stopped.error()}});
   auto drained = co_await impl.drain->close(deadline);
   CITADEL_CO_TRY(co_await impl.publisher->close(deadline.within(std::chrono::seconds(3))));
@@ -230,7 +233,8 @@ void AuditTrail::detach() {
   impl_->sequencer.reset();
 }
 
-// The watermark is as old as the log that was restored with it; the journal's cursor knows how far it had been.
+// The watermark is as old as the log that was restored with it; the journal's cursor knows how far it had
+// been.
 Task<Result<void>> AuditTrail::accept_fork(std::string reason, std::string who, Deadline deadline) {
   auto& impl = *impl_;
   const auto had = impl.journal->status().cursor;
@@ -271,7 +275,8 @@ void AuditTrail::Impl::watch() {
   }
   const auto status = journal->status();
   if (!status.full && !status.failed) {
-    const auto tell = [&](std::string_view action, std::uint64_t& seen, std::uint64_t now, std::string_view what) {
+    const auto tell = [&](std::string_view action, std::uint64_t& seen, std::uint64_t now,
+                          std::string_view what) {
       if (now <= seen) return;
       note({.action = action,
             .object = {.type = "audit_journal", .id = status.producer.to_string()},
@@ -305,8 +310,9 @@ Result<std::vector<Recorded>> AuditTrail::Impl::plan(const std::vector<Event>& e
       for (const auto& record : records) recent.forget(record.id);
       count([](AuditStatus& c) { ++c.id_conflicts_total; });
       const auto place = events.size() == 1 ? std::string("/id") : fmt::format("/{}/id", out.size());
-      return fail(Code::conflict, fmt::format("{}: {} is the id of another event, or of this one with other content",
-                                              place, event.id.to_string()));
+      return fail(Code::conflict,
+                  fmt::format("{}: {} is the id of another event, or of this one with other content", place,
+                              event.id.to_string()));
     }
     // What is still under way is appended again: the sequencer drops the repeat, and this caller's answer
     // does not depend on the other's.
@@ -357,9 +363,10 @@ void AuditTrail::note(OwnEvent own) {
 void AuditTrail::Impl::note(OwnEvent own) {
   std::vector<journal::Record> records;
   records.push_back(record_of(make_event(own, clock.wall(), thread_random()), *keys));
-  journal->append(std::move(records), [this, own = std::move(own)](const Result<journal::Position>& done) mutable {
-    if (!done) owe(std::move(own));
-  });
+  journal->append(std::move(records),
+                  [this, own = std::move(own)](const Result<journal::Position>& done) mutable {
+                    if (!done) owe(std::move(own));
+                  });
 }
 
 void AuditTrail::Impl::owe(OwnEvent own) {

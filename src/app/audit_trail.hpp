@@ -34,7 +34,8 @@ class AuditTrail {
   static constexpr std::size_t recent_max = 200'000;  // events whose ids are remembered
 
   // `clock` outlives it. Blocks until the first entry of the epoch is durable.
-  static Result<std::unique_ptr<AuditTrail>> open(const Config& config, AuditSecrets secrets, const Clock& clock);
+  static Result<std::unique_ptr<AuditTrail>> open(const Config& config, AuditSecrets secrets,
+                                                  const Clock& clock);
   ~AuditTrail();
   AuditTrail(const AuditTrail&) = delete;
 

@@ -31,21 +31,23 @@ struct AppendOptions {
 Result<json::object> typed(std::string_view option, const std::string& text) {
   const auto colon = text.find(':');
   if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
-    return fail(Code::invalid_argument, fmt::format("{}: '{}' is not TYPE:ID, for example user:ada", option, text));
+    return fail(Code::invalid_argument,
+                fmt::format("{}: '{}' is not TYPE:ID, for example user:ada", option, text));
   }
   return json::object{{"type", text.substr(0, colon)}, {"id", text.substr(colon + 1)}};
 }
 
 Result<std::string> event_of(const AppendOptions& options) {
   if (options.action.empty() || options.actor.empty() || options.object.empty()) {
-    return fail(Code::invalid_argument, "an event needs --action, --actor TYPE:ID and --object TYPE:ID, or --file");
+    return fail(Code::invalid_argument,
+                "an event needs --action, --actor TYPE:ID and --object TYPE:ID, or --file");
   }
   json::object event{{"action", options.action}};
   CITADEL_ASSIGN(event["actor"], typed("--actor", options.actor));
   CITADEL_ASSIGN(event["object"], typed("--object", options.object));
   const std::pair<std::string_view, const std::string*> texts[] = {
-      {"outcome", &options.outcome}, {"reason", &options.reason},         {"tenant", &options.tenant},
-      {"subject", &options.subject}, {"trace_id", &options.trace_id},     {"time", &options.time},
+      {"outcome", &options.outcome}, {"reason", &options.reason},        {"tenant", &options.tenant},
+      {"subject", &options.subject}, {"trace_id", &options.trace_id},    {"time", &options.time},
       {"id", &options.id},           {"request_id", &options.request_id}};
   for (const auto& [name, text] : texts) {
     if (!text->empty()) event[name] = *text;
@@ -84,7 +86,8 @@ void print_answer(std::ostream& out, const json::value& answer) {
   } else if (const auto* ids = fields.if_contains("ids")) {
     for (const auto& id : ids->as_array()) out << std::string_view(id.as_string()) << '\n';
   }
-  out << fmt::format("{} recorded, acknowledged by the {}\n", text_at(answer, "/accepted"), text_at(answer, "/ack"));
+  out << fmt::format("{} recorded, acknowledged by the {}\n", text_at(answer, "/accepted"),
+                     text_at(answer, "/ack"));
   if (const auto note = text_at(answer, "/note"); !note.empty()) out << note << '\n';
 }
 

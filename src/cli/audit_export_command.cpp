@@ -1,7 +1,7 @@
 // citadel audit export: the log into a file, in the form that verifies offline or one for other tools.
 //
-// While it runs, FILE.part grows, and FILE.part.state says how far it is: an export that is broken off goes on
-// where it ended, to the same checkpoint. At the end FILE.part becomes FILE.
+// While it runs, FILE.part grows, and FILE.part.state says how far it is: an export that is broken off goes
+// on where it ended, to the same checkpoint. At the end FILE.part becomes FILE.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -48,7 +48,9 @@ class Export {
   bool to_file() const { return options_.file != "-"; }
   std::filesystem::path part() const { return options_.file + ".part"; }
   std::filesystem::path state() const { return options_.file + ".part.state"; }
-  std::string form_line() const { return fmt::format("{}{}", options_.format, options_.sealed ? " sealed" : ""); }
+  std::string form_line() const {
+    return fmt::format("{}{}", options_.format, options_.sealed ? " sealed" : "");
+  }
 
   Result<void> begin();
   Result<bool> resume();
@@ -78,7 +80,8 @@ Result<bool> Export::resume() {
   fd_ = UniqueFd(::open(part().c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd_) return false;
   // What was written behind the state is written again.
-  if (::ftruncate(fd_.get(), static_cast<off_t>(progress_.bytes)) != 0 || ::lseek(fd_.get(), 0, SEEK_END) < 0) {
+  if (::ftruncate(fd_.get(), static_cast<off_t>(progress_.bytes)) != 0 ||
+      ::lseek(fd_.get(), 0, SEEK_END) < 0) {
     return fail_errno(errno, part().string());
   }
   *context_.err << fmt::format("going on at entry {}\n", progress_.next);
@@ -86,7 +89,8 @@ Result<bool> Export::resume() {
 }
 
 Result<void> Export::begin() {
-  CITADEL_ASSIGN(const auto answer, client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
+  CITADEL_ASSIGN(const auto answer,
+                 client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
   if (answer.status >= 400) return std::unexpected(error_of(answer));
   progress_ = {options_.cursor, 0, answer.body};
   if (!to_file()) return {};
@@ -112,12 +116,13 @@ Result<void> Export::keep_state(std::uint64_t next) {
                 << std::flush;
   if (!to_file()) return {};
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, part().string());
-  return write_file_durably(state(),
-                            fmt::format("{}\n{} {}\n{}", form_line(), next, progress_.bytes, progress_.checkpoint), 0600);
+  return write_file_durably(
+      state(), fmt::format("{}\n{} {}\n{}", form_line(), next, progress_.bytes, progress_.checkpoint), 0600);
 }
 
 Result<void> Export::stream(const std::string& origin) {
-  ExportLines lines(form_, origin, progress_.next, size_, [this](std::string_view text) { return write(text); });
+  ExportLines lines(form_, origin, progress_.next, size_,
+                    [this](std::string_view text) { return write(text); });
   if (progress_.bytes == 0) {
     if (form_ == ExportForm::jsonl && progress_.next == 0) {
       std::string header;
@@ -127,15 +132,17 @@ Result<void> Export::stream(const std::string& origin) {
     CITADEL_TRY(write(lines.heading()));
   }
   if (progress_.next == size_) return {};
-  const auto target = fmt::format("/v1/audit/export?cursor={}&limit={}{}", progress_.next, size_ - progress_.next,
-                                  options_.sealed ? "" : "&open=groups");
-  CITADEL_TRY(client_.stream(target, Deadline::after(patience), patience, [&](std::string_view piece) -> Result<void> {
-    CITADEL_TRY(lines.feed(piece));
-    return keep_state(lines.next());
-  }));
+  const auto target = fmt::format("/v1/audit/export?cursor={}&limit={}{}", progress_.next,
+                                  size_ - progress_.next, options_.sealed ? "" : "&open=groups");
+  CITADEL_TRY(client_.stream(target, Deadline::after(patience), patience,
+                             [&](std::string_view piece) -> Result<void> {
+                               CITADEL_TRY(lines.feed(piece));
+                               return keep_state(lines.next());
+                             }));
   if (lines.next() == size_) return {};
-  return fail(Code::corrupt, fmt::format("the daemon's log ends at entry {}, and its checkpoint says {} entries",
-                                         lines.next(), size_));
+  return fail(Code::corrupt,
+              fmt::format("the daemon's log ends at entry {}, and its checkpoint says {} entries",
+                          lines.next(), size_));
 }
 
 Result<void> Export::end() {
@@ -186,13 +193,15 @@ int run_export(const Context& context, const ExportOptions& options) {
 }  // namespace
 
 void add_audit_export(CLI::App& audit, Context& context) {
-  auto* const command = audit.add_subcommand("export", "Write the log to a file; broken off, it goes on where it ended");
+  auto* const command =
+      audit.add_subcommand("export", "Write the log to a file; broken off, it goes on where it ended");
   const auto options = std::make_shared<ExportOptions>();
   command->add_option("--out,-o", options->file, "The file; - is standard output")->capture_default_str();
   command->add_option("--format", options->format, "jsonl (verifies offline), csv, ocsf, cef or syslog")
       ->capture_default_str();
   command->add_flag("--sealed", options->sealed, "Leave out prompt, response, tool and details");
-  command->add_option("--cursor", options->cursor, "Begin at this index; lines alone then, which verify no more");
+  command->add_option("--cursor", options->cursor,
+                      "Begin at this index; lines alone then, which verify no more");
   command->callback([&context, options] { context.exit_code = run_export(context, *options); });
 }
 

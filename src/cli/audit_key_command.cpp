@@ -52,7 +52,8 @@ int run_key(const Context& context) {
   const auto keys = fetch_keys(*client);
   if (!keys) return context.report(keys.error());
   if (context.json) {
-    *context.out << citadel::json::serialize(json::object{{"key", keys->substr(0, keys->find('\n'))}}) << '\n';
+    *context.out << citadel::json::serialize(json::object{{"key", keys->substr(0, keys->find('\n'))}})
+                 << '\n';
   } else {
     *context.out << *keys << '\n';
   }
@@ -62,13 +63,15 @@ int run_key(const Context& context) {
 int run_accept_fork(const Context& context, const std::string& reason) {
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
-  const auto answer = client->post("/v1/audit/accept-fork", citadel::json::serialize(json::object{{"reason", reason}}),
-                                   Deadline::after(std::chrono::seconds(60)));
+  const auto answer =
+      client->post("/v1/audit/accept-fork", citadel::json::serialize(json::object{{"reason", reason}}),
+                   Deadline::after(std::chrono::seconds(60)));
   if (!answer) return context.report(answer.error());
   if (context.json) {
     *context.out << citadel::json::serialize(*answer) << '\n';
   } else {
-    *context.out << "the log goes on as the database has it; an entry says so, and the old checkpoint is kept\n";
+    *context.out
+        << "the log goes on as the database has it; an entry says so, and the old checkpoint is kept\n";
   }
   return exit_good;
 }
@@ -79,15 +82,19 @@ void add_audit_key(CLI::App& audit, Context& context) {
   auto* const keygen = audit.add_subcommand("keygen", "Make the signing key and the master key of a new log");
   const auto options = std::make_shared<KeygenOptions>();
   keygen->add_option("--config", options->config, "The configuration that names the files");
-  keygen->add_option("--origin", options->origin, "The log's name, like example.com/audit; default: a unique one");
-  keygen->add_option("--signing-key", options->signing, "The signing key's file, in place of audit.signing_key_file");
-  keygen->add_option("--master-key", options->master, "The master key's file, in place of audit.master_key_file");
+  keygen->add_option("--origin", options->origin,
+                     "The log's name, like example.com/audit; default: a unique one");
+  keygen->add_option("--signing-key", options->signing,
+                     "The signing key's file, in place of audit.signing_key_file");
+  keygen->add_option("--master-key", options->master,
+                     "The master key's file, in place of audit.master_key_file");
   keygen->callback([&context, options] { context.exit_code = run_keygen(context, *options); });
 
   auto* const key = audit.add_subcommand("key", "Print the verifier key of the daemon's log");
   key->callback([&context] { context.exit_code = run_key(context); });
 
-  auto* const accept = audit.add_subcommand("accept-fork", "Go on with a log that lost its tail, and record that");
+  auto* const accept =
+      audit.add_subcommand("accept-fork", "Go on with a log that lost its tail, and record that");
   const auto reason = std::make_shared<std::string>();
   accept->add_option("--reason", *reason, "Why: it stands in the log for ever")->required();
   accept->callback([&context, reason] { context.exit_code = run_accept_fork(context, *reason); });

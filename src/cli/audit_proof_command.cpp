@@ -28,16 +28,17 @@ constexpr mode_t file_mode = 0644;
 
 Result<tlog::LogProof> fetch_proof(ApiClient& client, const std::string& which) {
   const bool is_index = which.find_first_not_of("0123456789") == std::string::npos;
-  CITADEL_ASSIGN(const auto answer,
-                 client.get(fmt::format("/v1/audit/proof?{}={}", is_index ? "index" : "id", percent_encode(which)),
-                            Deadline::after(std::chrono::seconds(30))));
+  CITADEL_ASSIGN(const auto answer, client.get(fmt::format("/v1/audit/proof?{}={}", is_index ? "index" : "id",
+                                                           percent_encode(which)),
+                                               Deadline::after(std::chrono::seconds(30))));
   tlog::LogProof proof;
   const auto leaf = from_base64(text_at(answer, "/leaf"));
   if (!leaf) return fail(Code::corrupt, "the daemon's proof has no leaf");
   proof.extra = *leaf;
   proof.index = answer.as_object().at("index").to_number<std::uint64_t>();
   for (const auto& hash : answer.as_object().at("inclusion").as_array()) {
-    CITADEL_ASSIGN(proof.inclusion.emplace_back(), tlog::hash_from_base64(std::string_view(hash.as_string())));
+    CITADEL_ASSIGN(proof.inclusion.emplace_back(),
+                   tlog::hash_from_base64(std::string_view(hash.as_string())));
   }
   proof.checkpoint = text_at(answer, "/checkpoint");
   return proof;
@@ -65,7 +66,8 @@ int run_prove(const Context& context, const std::string& which, std::string file
                         {"file", file}, {"index", proof->index}, {"size", checked->checkpoint.size}})
                  << '\n';
   } else {
-    *context.out << fmt::format("{}: entry {} in the log of {} entries\n", file, proof->index, checked->checkpoint.size);
+    *context.out << fmt::format("{}: entry {} in the log of {} entries\n", file, proof->index,
+                                checked->checkpoint.size);
   }
   return exit_good;
 }
@@ -73,7 +75,8 @@ int run_prove(const Context& context, const std::string& which, std::string file
 // That the content that `audit get --json` has shown is what the leaf commits to.
 Result<audit::Event> check_content(const audit::Leaf& leaf, const std::string& file) {
   CITADEL_ASSIGN(const auto text, read_file(file, file_bytes_max));
-  CITADEL_ASSIGN(const auto entry, citadel::json::parse(text, {.depth_max = 64, .size_bytes_max = file_bytes_max}));
+  CITADEL_ASSIGN(const auto entry,
+                 citadel::json::parse(text, {.depth_max = 64, .size_bytes_max = file_bytes_max}));
   const auto salt_bytes = from_base64(text_at(entry, "/salt"));
   const auto envelope = from_base64(text_at(entry, "/envelope"));
   if (!salt_bytes || !envelope || salt_bytes->size() != audit::salt_bytes) {
@@ -91,8 +94,9 @@ struct CheckOptions {
   std::string file, key, entry;
 };
 
-void print_checked(const Context& context, const tlog::LogProof& proof, const tlog::VerifiedCheckpoint& checked,
-                   const audit::Leaf& leaf, const std::optional<audit::Event>& event) {
+void print_checked(const Context& context, const tlog::LogProof& proof,
+                   const tlog::VerifiedCheckpoint& checked, const audit::Leaf& leaf,
+                   const std::optional<audit::Event>& event) {
   if (context.json) {
     json::object out{{"passed", true},
                      {"origin", checked.checkpoint.origin},
@@ -104,12 +108,14 @@ void print_checked(const Context& context, const tlog::LogProof& proof, const tl
     *context.out << citadel::json::serialize(out) << '\n';
     return;
   }
-  *context.out << fmt::format("good: entry {} of {}, in the signed log of {} entries\n  id {}\n  time {}\n  class {}\n",
-                              proof.index, checked.checkpoint.origin, checked.checkpoint.size, leaf.id.to_string(),
-                              format_time(leaf.time), to_string(leaf.action_class));
+  *context.out << fmt::format(
+      "good: entry {} of {}, in the signed log of {} entries\n  id {}\n  time {}\n  class {}\n", proof.index,
+      checked.checkpoint.origin, checked.checkpoint.size, leaf.id.to_string(), format_time(leaf.time),
+      to_string(leaf.action_class));
   if (event) {
-    *context.out << fmt::format("  and it says: {}:{} {} {}:{}, {}\n", event->actor.type, event->actor.id, event->action,
-                                event->object.type, event->object.id, to_string(event->outcome));
+    *context.out << fmt::format("  and it says: {}:{} {} {}:{}, {}\n", event->actor.type, event->actor.id,
+                                event->action, event->object.type, event->object.id,
+                                to_string(event->outcome));
   }
 }
 
@@ -143,7 +149,8 @@ void add_audit_proof(CLI::App& audit, Context& context) {
   auto* const prove = audit.add_subcommand("prove", "Write a proof that an entry is in the signed log");
   const auto wanted = std::make_shared<ProveOptions>();
   prove->add_option("ID", wanted->which, "The event's id, or the entry's index")->required();
-  prove->add_option("--out,-o", wanted->file, "The file; default: entry-INDEX.tlog-proof; - is standard output");
+  prove->add_option("--out,-o", wanted->file,
+                    "The file; default: entry-INDEX.tlog-proof; - is standard output");
   prove->add_option("--key", wanted->key, "The log's verifier key, or a file of them");
   prove->callback([&context, wanted] {
     context.exit_code = run_prove(context, wanted->which, wanted->file, wanted->key);
@@ -153,7 +160,8 @@ void add_audit_proof(CLI::App& audit, Context& context) {
   const auto options = std::make_shared<CheckOptions>();
   check->add_option("FILE", options->file, "What `audit prove` wrote")->required();
   check->add_option("--key", options->key, "The log's verifier key, or a file of them");
-  check->add_option("--entry", options->entry, "What `audit get --json` printed: that it says this is checked too");
+  check->add_option("--entry", options->entry,
+                    "What `audit get --json` printed: that it says this is checked too");
   check->callback([&context, options] { context.exit_code = run_check(context, *options); });
 }
 

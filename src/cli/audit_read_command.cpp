@@ -35,11 +35,13 @@ std::string target_of(std::string path, const Parameters& parameters) {
 }
 
 std::string pair_at(const json::value& event, std::string_view what) {
-  return fmt::format("{}:{}", text_at(event, fmt::format("/{}/type", what)), text_at(event, fmt::format("/{}/id", what)));
+  return fmt::format("{}:{}", text_at(event, fmt::format("/{}/type", what)),
+                     text_at(event, fmt::format("/{}/id", what)));
 }
 
 Table event_table() {
-  return Table({{"index", Align::right}, {"time"}, {"action"}, {"actor"}, {"object"}, {"outcome"}, {"reason"}});
+  return Table(
+      {{"index", Align::right}, {"time"}, {"action"}, {"actor"}, {"object"}, {"outcome"}, {"reason"}});
 }
 
 std::vector<std::string> row_of(const json::value& entry) {
@@ -48,8 +50,9 @@ std::vector<std::string> row_of(const json::value& entry) {
   if (event == nullptr) {
     return {text_at(entry, "/index"), text_at(entry, "/time"), "(erased or pruned)", "", "", "", ""};
   }
-  return {text_at(entry, "/index"), text_at(*event, "/time"),     text_at(*event, "/action"), pair_at(*event, "actor"),
-          pair_at(*event, "object"), text_at(*event, "/outcome"), text_at(*event, "/reason")};
+  return {text_at(entry, "/index"),  text_at(*event, "/time"),  text_at(*event, "/action"),
+          pair_at(*event, "actor"),  pair_at(*event, "object"), text_at(*event, "/outcome"),
+          text_at(*event, "/reason")};
 }
 
 bool is_index(const std::string& text) {
@@ -59,8 +62,8 @@ bool is_index(const std::string& text) {
 int run_get(const Context& context, const std::string& which, bool open) {
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
-  const auto path = fmt::format("/v1/audit/{}/{}{}", is_index(which) ? "entries" : "events", percent_encode(which),
-                                open ? "?open=groups" : "");
+  const auto path = fmt::format("/v1/audit/{}/{}{}", is_index(which) ? "entries" : "events",
+                                percent_encode(which), open ? "?open=groups" : "");
   const auto entry = client->get(path, Deadline::after(call_time));
   if (!entry) return context.report(entry.error());
   if (context.json) {
@@ -69,14 +72,15 @@ int run_get(const Context& context, const std::string& which, bool open) {
   }
   for (const auto& [name, value] : entry->as_object()) {
     if (name == "event") continue;
-    *context.out << fmt::format("{:<12} {}\n", std::string_view(name),
-                                value.is_string() ? std::string(value.get_string()) : citadel::json::serialize(value));
+    *context.out << fmt::format(
+        "{:<12} {}\n", std::string_view(name),
+        value.is_string() ? std::string(value.get_string()) : citadel::json::serialize(value));
   }
   if (const auto* event = entry->as_object().if_contains("event")) {
     for (const auto& [name, value] : event->as_object()) {
-      *context.out << fmt::format("  {:<12} {}\n", std::string_view(name),
-                                  value.is_string() ? std::string(value.get_string())
-                                                    : citadel::json::serialize(value));
+      *context.out << fmt::format(
+          "  {:<12} {}\n", std::string_view(name),
+          value.is_string() ? std::string(value.get_string()) : citadel::json::serialize(value));
     }
   }
   return exit_good;
@@ -109,13 +113,14 @@ int run_pages(const Context& context, const std::string& path, Parameters parame
     if (cursor->empty()) break;
   }
   if (context.json) {
-    *context.out << citadel::json::serialize(json::object{
-                        {"events", std::move(found)},
-                        {"next_cursor", cursor->empty() ? json::value() : json::value(*cursor)}})
+    *context.out << citadel::json::serialize(
+                        json::object{{"events", std::move(found)},
+                                     {"next_cursor", cursor->empty() ? json::value() : json::value(*cursor)}})
                  << '\n';
   } else {
     *context.out << table.render();
-    if (!cursor->empty()) *context.out << fmt::format("there are more; the first {} are shown (--limit)\n", count);
+    if (!cursor->empty())
+      *context.out << fmt::format("there are more; the first {} are shown (--limit)\n", count);
   }
   return exit_good;
 }
@@ -174,13 +179,18 @@ std::shared_ptr<std::string> add_parameter(CLI::App& command, Parameters& parame
 void add_search(CLI::App& audit, Context& context) {
   auto* const search = audit.add_subcommand("search", "Find events, the newest first");
   const auto parameters = std::make_shared<Parameters>();
-  for (const auto& [name, option, help] :
-       {std::tuple{"from", "--from", "RFC 3339 time"}, {"to", "--to", "RFC 3339 time"},
-        {"tenant", "--tenant", "Only this tenant"}, {"actor_type", "--actor-type", "user, service, key, …"},
-        {"actor", "--actor", "Who did it"}, {"action", "--action", "What was done"},
-        {"object_type", "--object-type", "The kind of thing"}, {"object", "--object", "The thing"},
-        {"outcome", "--outcome", "success, failure, denied or unknown"}, {"trace_id", "--trace", "W3C trace id"},
-        {"request_id", "--request", "Request id"}, {"text", "--text", "Words in action, actor, object and reason"}}) {
+  for (const auto& [name, option, help] : {std::tuple{"from", "--from", "RFC 3339 time"},
+                                           {"to", "--to", "RFC 3339 time"},
+                                           {"tenant", "--tenant", "Only this tenant"},
+                                           {"actor_type", "--actor-type", "user, service, key, …"},
+                                           {"actor", "--actor", "Who did it"},
+                                           {"action", "--action", "What was done"},
+                                           {"object_type", "--object-type", "The kind of thing"},
+                                           {"object", "--object", "The thing"},
+                                           {"outcome", "--outcome", "success, failure, denied or unknown"},
+                                           {"trace_id", "--trace", "W3C trace id"},
+                                           {"request_id", "--request", "Request id"},
+                                           {"text", "--text", "Words in action, actor, object and reason"}}) {
     add_parameter(*search, *parameters, name, option, help);
   }
   const auto limit = std::make_shared<std::size_t>(100);
@@ -218,7 +228,8 @@ void add_audit_read(CLI::App& audit, Context& context) {
   add_parameter(*tail, *parameters, "outcome", "--outcome", "Only this outcome");
   const auto count = std::make_shared<std::size_t>(std::numeric_limits<std::size_t>::max());
   tail->add_option("--count", *count, "End after this many");
-  tail->callback([&context, parameters, count] { context.exit_code = run_tail(context, *parameters, *count); });
+  tail->callback(
+      [&context, parameters, count] { context.exit_code = run_tail(context, *parameters, *count); });
 }
 
 }  // namespace citadel::cli

@@ -27,7 +27,8 @@ Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
     CITADEL_ASSIGN(auto key, tlog::NoteVerifier::parse(line));
     policy.log_keys.push_back(std::move(key));
   }
-  if (policy.log_keys.empty()) return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
+  if (policy.log_keys.empty())
+    return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
   policy.origin = policy.log_keys.front().name();
   return policy;
 }
@@ -59,7 +60,8 @@ Result<std::optional<TrustedLog>> load_trusted(const std::string& url) {
   if (!text && text.error().code == Code::not_found) return std::optional<TrustedLog>();
   if (!text) return std::unexpected(text.error());
   const auto at = text->find(separator);
-  if (at == std::string::npos) return fail(Code::corrupt, fmt::format("{} is not ours", trusted_file(url).string()));
+  if (at == std::string::npos)
+    return fail(Code::corrupt, fmt::format("{} is not ours", trusted_file(url).string()));
   return std::optional(TrustedLog{text->substr(0, at), text->substr(at + separator.size())});
 }
 
@@ -74,7 +76,8 @@ Result<std::string> fetch_keys(ApiClient& client) {
   CITADEL_ASSIGN(const auto answer, client.get("/v1/audit/key", Deadline::after(std::chrono::seconds(10))));
   std::string keys = text_at(answer, "/key");
   boost::system::error_code missing;
-  if (const auto* older = answer.find_pointer("/older_keys", missing); older != nullptr && older->is_array()) {
+  if (const auto* older = answer.find_pointer("/older_keys", missing);
+      older != nullptr && older->is_array()) {
     for (const auto& key : older->get_array()) {
       if (key.is_string()) keys.append("\n").append(key.get_string());
     }
@@ -87,7 +90,8 @@ Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client,
   CITADEL_ASSIGN(const auto trusted, load_trusted(context.url));
   if (trusted) return policy_of_lines(trusted->key);
   if (client == nullptr) {
-    return fail(Code::invalid_argument, "--key: give the log's verifier key, as `citadel audit key` prints it");
+    return fail(Code::invalid_argument,
+                "--key: give the log's verifier key, as `citadel audit key` prints it");
   }
   CITADEL_ASSIGN(const auto keys, fetch_keys(*client));
   return policy_of_lines(keys);

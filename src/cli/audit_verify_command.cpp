@@ -61,8 +61,8 @@ void print_passed(const Context& context, const Outcome& outcome) {
   const auto count = [](std::uint64_t n) { return format_count(static_cast<std::int64_t>(n)); };
   *context.out << fmt::format("good: {} entries of {} are as they were written\n", count(counts.entries),
                               outcome.checkpoint->checkpoint.origin);
-  *context.out << fmt::format("  contents checked   {}, {} erased, pruned or left out\n", count(counts.envelopes),
-                              count(counts.envelopes_missing));
+  *context.out << fmt::format("  contents checked   {}, {} erased, pruned or left out\n",
+                              count(counts.envelopes), count(counts.envelopes_missing));
   *context.out << fmt::format("  groups checked     {}, {} not opened\n", count(counts.groups),
                               count(counts.groups_missing));
   *context.out << fmt::format("  producers          {}\n", counts.by_producer.size());
@@ -106,7 +106,8 @@ int report_outcome(const Context& context, const Outcome& outcome) {
     print_passed(context, outcome);
   } else {
     *context.out << fmt::format("FAULT after {} good entries\n  {}\n",
-                                format_count(static_cast<std::int64_t>(outcome.counts.entries)), finding_text(outcome));
+                                format_count(static_cast<std::int64_t>(outcome.counts.entries)),
+                                finding_text(outcome));
   }
   return passed ? exit_good : exit_check_failed;
 }
@@ -126,7 +127,8 @@ Outcome verify_file(const VerifyOptions& options, audit::VerifierOptions verifyi
     if (n <= 0) break;
     fed = verifier.feed(std::string_view(piece).substr(0, static_cast<std::size_t>(n)));
   }
-  Outcome out{.checkpoint = fed ? verifier.finish() : Result<tlog::VerifiedCheckpoint>(std::unexpected(fed.error()))};
+  Outcome out{.checkpoint =
+                  fed ? verifier.finish() : Result<tlog::VerifiedCheckpoint>(std::unexpected(fed.error()))};
   out.held_against_older = older;
   if (verifier.verifier()) {
     out.counts = verifier.verifier()->counts();
@@ -137,7 +139,8 @@ Outcome verify_file(const VerifyOptions& options, audit::VerifierOptions verifyi
 
 int run_offline(const Context& context, const VerifyOptions& options) {
   if (options.key.empty()) {
-    return context.report(Error(Code::invalid_argument, "--key: give the log's verifier key, as it was when you got it"));
+    return context.report(
+        Error(Code::invalid_argument, "--key: give the log's verifier key, as it was when you got it"));
   }
   auto policy = policy_of_key(options.key);
   if (!policy) return context.report(policy.error());
@@ -200,7 +203,8 @@ Result<void> Online::stream(std::uint64_t size) {
     if (next == size) return {};
     done = client_.stream(fmt::format("/v1/audit/export?cursor={}&limit={}{}", next, size - next,
                                       options_.sealed ? "" : "&open=groups"),
-                          Deadline::after(patience), patience, [&](std::string_view piece) { return walk_->feed(piece); });
+                          Deadline::after(patience), patience,
+                          [&](std::string_view piece) { return walk_->feed(piece); });
     if (done || done.error().code != Code::connection_lost) break;
   }
   unreadable_ = !done && done.error().code == Code::corrupt && !walk_->verifier().finding();
@@ -238,7 +242,8 @@ void Online::tell(const Outcome& outcome) {
   const json::object body{{"entries", outcome.counts.entries},
                           {"passed", passed},
                           {"finding", passed ? std::string() : finding_text(outcome).substr(0, 1'000)}};
-  const auto told = client_.post("/v1/audit/verifications", citadel::json::serialize(body), Deadline::after(patience));
+  const auto told =
+      client_.post("/v1/audit/verifications", citadel::json::serialize(body), Deadline::after(patience));
   if (!told) *context_.err << fmt::format("the daemon was not told: {}\n", told.error().message);
 }
 
@@ -255,13 +260,15 @@ int run_verify_log(const Context& context, const VerifyOptions& options) {
 }  // namespace
 
 void add_audit_verify(CLI::App& audit, Context& context) {
-  auto* const verify = audit.add_subcommand("verify", "Verify the whole log, through the daemon or from an export");
+  auto* const verify =
+      audit.add_subcommand("verify", "Verify the whole log, through the daemon or from an export");
   const auto options = std::make_shared<VerifyOptions>();
   verify->add_option("--export", options->file, "An export (jsonl) to verify offline, with --key");
   verify->add_option("--key", options->key, "The log's verifier key, or a file of them");
   verify->add_option("--older", options->older, "A checkpoint, kept from earlier, that the log must extend");
   verify->add_option("--pruned", options->pruned, "An export may begin at an index up to this");
-  verify->add_flag("--sealed", options->sealed, "Do not have groups decrypted: their commitments are not checked then");
+  verify->add_flag("--sealed", options->sealed,
+                   "Do not have groups decrypted: their commitments are not checked then");
   verify->add_flag("--forget", options->forget, "Trust this log anew, whatever was verified before");
   verify->add_flag("--silent", options->silent, "Do not tell the daemon what was found");
   verify->callback([&context, options] { context.exit_code = run_verify_log(context, *options); });

@@ -48,7 +48,8 @@ double resident_mib() {
 }
 
 Result<app::Config> config_in(const std::filesystem::path& folder) {
-  CITADEL_ASSIGN(auto config, app::parse_config("", "bench", {{"CITADEL_LOCAL_DATA=" + folder.string()}, {}, false}));
+  CITADEL_ASSIGN(auto config,
+                 app::parse_config("", "bench", {{"CITADEL_LOCAL_DATA=" + folder.string()}, {}, false}));
   config.journal.folder = folder / "journal";
   config.audit.signing_key_file = folder / "signing.key";
   config.audit.master_key_file = folder / "master.key";
@@ -76,9 +77,11 @@ Result<Lone> lone_producer(const std::filesystem::path& folder, std::chrono::sec
   std::vector<double> ours, theirs;
   std::uint64_t number = 0;
   const auto end = Monotonic::now() + seconds;
-  for (std::size_t at = 0; Monotonic::now() < end; at = (at + bytes.size()) % (yardstick_bytes - bytes.size())) {
+  for (std::size_t at = 0; Monotonic::now() < end;
+       at = (at + bytes.size()) % (yardstick_bytes - bytes.size())) {
     auto began = Monotonic::now();
-    if (::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)) < 0 || ::fdatasync(file.get()) != 0)
+    if (::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)) < 0 ||
+        ::fdatasync(file.get()) != 0)
       return fail_errno(errno, "the yardstick's file");
     theirs.push_back(us_since(began));
     std::vector<audit::Event> events{bench_event(++number, system_clock().wall(), random)};
@@ -97,7 +100,8 @@ Result<double> acknowledged_per_second(const std::filesystem::path& folder, std:
   const std::string key(40, 'k');
   CITADEL_ASSIGN(config.database.port, free_port());  // nobody listens there
   config.database_direct.port = config.database.port;
-  CITADEL_ASSIGN(const auto service, app::Service::start(config, Secret(key), std::nullopt, Deadline::after(10s)));
+  CITADEL_ASSIGN(const auto service,
+                 app::Service::start(config, Secret(key), std::nullopt, Deadline::after(10s)));
   CITADEL_ASSIGN(const auto address, http::parse_url(service->url()));
   std::string body;
   for (std::size_t i = 0; i < events_a_request; ++i) body += bench_event_json() + "\n";
@@ -148,7 +152,8 @@ Result<tlog::LogPolicy> write_export(const std::filesystem::path& path, std::siz
   audit::append_export_checkpoint(text, tlog::encode_note(note));
   file << text;
   if (!file.flush()) return fail(Code::io_error, "the export cannot be written");
-  return tlog::LogPolicy{.origin = origin, .log_keys = {signer.verifier()}, .witnesses = {}, .witnesses_min = 0};
+  return tlog::LogPolicy{
+      .origin = origin, .log_keys = {signer.verifier()}, .witnesses = {}, .witnesses_min = 0};
 }
 
 }  // namespace
@@ -177,15 +182,17 @@ Result<Metrics> bench_audit_append(const Context& context, const BenchOptions& o
   CITADEL_ASSIGN(const auto folder, TemporaryFolder::make());
   *context.err << "a lone producer\n";
   CITADEL_ASSIGN(const auto lone, lone_producer(folder->path(), options.seconds));
-  Metrics out{{"lone_event_median", "us", lone.ours_us, lone.fdatasync_us, "one write and fdatasync of as many bytes",
-               GoalKind::ratio_at_most, 2}};
+  Metrics out{{"lone_event_median", "us", lone.ours_us, lone.fdatasync_us,
+               "one write and fdatasync of as many bytes", GoalKind::ratio_at_most, 2}};
   for (const std::size_t events : {std::size_t{1}, events_a_gateway_sends}) {
     *context.err << fmt::format("{} producers, {} events a request\n", producers, events);
-    CITADEL_ASSIGN(const auto measured, acknowledged_per_second(folder->path() / fmt::format("http-{}", events), events,
-                                                                options.seconds));
+    CITADEL_ASSIGN(
+        const auto measured,
+        acknowledged_per_second(folder->path() / fmt::format("http-{}", events), events, options.seconds));
     out.push_back({fmt::format("http_{}_producers_{}_a_request", producers, events), "events/s", measured,
                    static_cast<double>(producers * events) * million / lone.fdatasync_us,
-                   "a request of each producer for one fdatasync of this disk", GoalKind::ours_at_least, 30'000});
+                   "a request of each producer for one fdatasync of this disk", GoalKind::ours_at_least,
+                   30'000});
   }
   return out;
 }

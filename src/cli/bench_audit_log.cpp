@@ -39,7 +39,14 @@ class Psql {
       : program_(std::move(program)), conninfo_(std::move(conninfo)) {}
 
   Result<std::string> run(const std::string& database, std::vector<std::string> commands) const {
-    std::vector<std::string> arguments{program_.string(), "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d",
+    std::vector<std::string> arguments{program_.string(),
+                                       "-X",
+                                       "-q",
+                                       "-t",
+                                       "-A",
+                                       "-v",
+                                       "ON_ERROR_STOP=1",
+                                       "-d",
                                        fmt::format("{} dbname={}", conninfo_, database)};
     for (auto& command : commands) {
       arguments.emplace_back("-c");
@@ -54,7 +61,8 @@ class Psql {
     const auto at = output.find(label);
     double ms = 0;
     if (at == std::string::npos ||
-        std::from_chars(output.data() + at + label.size(), output.data() + output.size(), ms).ec != std::errc{})
+        std::from_chars(output.data() + at + label.size(), output.data() + output.size(), ms).ec !=
+            std::errc{})
       return fail(Code::internal, "psql told no time: " + output);
     return ms / 1000;
   }
@@ -80,18 +88,20 @@ Result<void> fill(journal::Journal& journal, std::size_t rows, const audit::Audi
     for (std::size_t i = done; i < std::min(rows, done + events_an_append); ++i) {
       const auto event = bench_event(i, now + std::chrono::microseconds(i), random);
       CITADEL_ASSIGN(const auto action, audit::find_action(event.action));
-      records.push_back({.kind = journal::Kind::audit_event,
-                         .id = event.id,
-                         .payload = audit::encode_record(audit::seal_event(event, action, keys.journal.front()))});
+      records.push_back(
+          {.kind = journal::Kind::audit_event,
+           .id = event.id,
+           .payload = audit::encode_record(audit::seal_event(event, action, keys.journal.front()))});
     }
     CITADEL_TRY(aio::run(context, journal.append(std::move(records), Deadline::after(30s))));
   }
   return {};
 }
 
-Task<Result<double>> drain_all(asio::io_context& context, const app::Config& config, journal::Journal& journal,
-                               std::shared_ptr<const audit::AuditKeys> keys) {
-  store::Database database(context.get_executor(), app::database_options(config), system_clock(), random_seed());
+Task<Result<double>> drain_all(asio::io_context& context, const app::Config& config,
+                               journal::Journal& journal, std::shared_ptr<const audit::AuditKeys> keys) {
+  store::Database database(context.get_executor(), app::database_options(config), system_clock(),
+                           random_seed());
   CITADEL_CO_TRY(co_await database.start(Deadline::after(10s)));
   auto permit = std::make_shared<audit::GrowthPermit>();
   permit->grant(0, tlog::empty_root());
@@ -128,14 +138,16 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
   std::vector<crypto::AesGcmKey> masters;
   masters.push_back(crypto::AesGcmKey::generate());
   const auto keys = audit::AuditKeys::derive(masters);
-  CITADEL_ASSIGN(const auto journal, journal::Journal::open(app::audit_journal_options(config), system_clock()));
+  CITADEL_ASSIGN(const auto journal,
+                 journal::Journal::open(app::audit_journal_options(config), system_clock()));
   CITADEL_TRY(fill(*journal, drain_rows_a_round, *keys, random));
   CITADEL_TRY(psql.run(ours, {"checkpoint"}));
   asio::io_context context{1};
   CITADEL_ASSIGN(const auto our_seconds, aio::run(context, drain_all(context, config, *journal, keys)));
   CITADEL_ASSIGN(const auto counted, psql.run(ours, {"select size from audit.head"}));
   if (counted != fmt::format("{}\n", drain_rows_a_round))
-    return fail(Code::internal, fmt::format("{} events were drained, the head says {}", drain_rows_a_round, counted));
+    return fail(Code::internal,
+                fmt::format("{} events were drained, the head says {}", drain_rows_a_round, counted));
   CITADEL_TRY(psql.run(theirs, {"select audit.ensure_entry_partitions(1000000)",
                                 "select audit.ensure_event_partitions(array[1,2,3]::smallint[], "
                                 "array[now(), now(), now()]::date[])",
@@ -145,9 +157,11 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
   CITADEL_TRY(psql.run(theirs, {"checkpoint"}));
   for (const auto table : copied) {
     const auto file = (servers.folder->path() / "rows.bin").string();
-    CITADEL_TRY(psql.run(ours, {fmt::format("\\copy (select * from {}) to '{}' with (format binary)", table, file)}));
-    CITADEL_ASSIGN(const auto seconds,
-                   psql.seconds_of(theirs, fmt::format("\\copy {} from '{}' with (format binary)", table, file)));
+    CITADEL_TRY(
+        psql.run(ours, {fmt::format("\\copy (select * from {}) to '{}' with (format binary)", table, file)}));
+    CITADEL_ASSIGN(
+        const auto seconds,
+        psql.seconds_of(theirs, fmt::format("\\copy {} from '{}' with (format binary)", table, file)));
     their_seconds += seconds;
   }
   constexpr auto count = static_cast<double>(drain_rows_a_round);
@@ -161,11 +175,13 @@ struct Daemon {
   asio::io_context context{1};
   std::optional<http::Client> client;
 
-  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body, Monotonic::duration time) {
+  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body,
+                                    Monotonic::duration time) {
     CITADEL_ASSIGN(auto answer, aio::run(context, client->request(method, std::move(target),
                                                                   {{"Content-Type", "application/x-ndjson"}},
                                                                   std::move(body), Deadline::after(time))));
-    if (answer.status >= 300) return fail(Code::internal, fmt::format("status {}: {}", answer.status, answer.body));
+    if (answer.status >= 300)
+      return fail(Code::internal, fmt::format("status {}: {}", answer.status, answer.body));
     return answer;
   }
 };
@@ -173,7 +189,8 @@ struct Daemon {
 Result<std::unique_ptr<Daemon>> start_daemon(const app::Config& config) {
   auto daemon = std::make_unique<Daemon>();
   const std::string key(40, 'k');
-  CITADEL_ASSIGN(daemon->service, app::Service::start(config, Secret(key), std::nullopt, Deadline::after(30s)));
+  CITADEL_ASSIGN(daemon->service,
+                 app::Service::start(config, Secret(key), std::nullopt, Deadline::after(30s)));
   CITADEL_ASSIGN(auto address, http::parse_url(daemon->service->url()));
   address.api_key = Secret(key);
   daemon->client.emplace(daemon->context.get_executor(), std::move(address));
@@ -198,7 +215,8 @@ Result<std::uint64_t> fill_log(Daemon& daemon, std::size_t rows) {
   for (;;) {
     CITADEL_ASSIGN(const auto size, signed_entries(daemon));
     if (size >= rows) return size;
-    if (deadline.expired()) return fail(Code::deadline_exceeded, fmt::format("only {} entries were signed", size));
+    if (deadline.expired())
+      return fail(Code::deadline_exceeded, fmt::format("only {} entries were signed", size));
     std::this_thread::sleep_for(100ms);  // sleep: until the drain has caught up
   }
 }
@@ -217,8 +235,13 @@ Result<Metric> proofs_by_http(const Context& context, const app::Config& config,
     took.push_back(std::chrono::duration<double, std::milli>(Monotonic::now() - began).count());
   }
   CITADEL_TRY(daemon->service->stop(Deadline::after(30s)));
-  return Metric{fmt::format("proof_by_http_p99_of_{}", size), "ms",  percentile(took, 0.99), std::nullopt, "",
-                GoalKind::ours_below, 2};
+  return Metric{fmt::format("proof_by_http_p99_of_{}", size),
+                "ms",
+                percentile(took, 0.99),
+                std::nullopt,
+                "",
+                GoalKind::ours_below,
+                2};
 }
 
 }  // namespace
@@ -236,7 +259,8 @@ Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& opti
     theirs.push_back(measured.theirs);
   }
   Metrics out{{"drain_events", "events/s", median(std::move(ours)), median(std::move(theirs)),
-               "psql \\copy binary of the same entries, events and tiles, direct", GoalKind::ratio_at_least, 0.5}};
+               "psql \\copy binary of the same entries, events and tiles, direct", GoalKind::ratio_at_least,
+               0.5}};
   CITADEL_ASSIGN(auto config, new_database(servers, psql, "audit_proofs"));
   config.audit.enabled = true;
   CITADEL_ASSIGN(out.emplace_back(), proofs_by_http(context, config, options, random));

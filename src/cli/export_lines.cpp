@@ -34,7 +34,8 @@ Result<ExportForm> parse_export_form(std::string_view text) {
   constexpr std::array<std::string_view, 5> names{"jsonl", "csv", "ocsf", "cef", "syslog"};
   const auto at = std::ranges::find(names, text);
   if (at == names.end()) {
-    return fail(Code::invalid_argument, fmt::format("--format: '{}' is not one of {}", text, fmt::join(names, ", ")));
+    return fail(Code::invalid_argument,
+                fmt::format("--format: '{}' is not one of {}", text, fmt::join(names, ", ")));
   }
   return static_cast<ExportForm>(at - names.begin());
 }

@@ -19,7 +19,8 @@ class ExportLines {
   using Write = std::function<Result<void>(std::string_view lines)>;
 
   // Entries [first, end) of a log. `write` gets whole lines.
-  ExportLines(ExportForm form, const std::string& origin, std::uint64_t first, std::uint64_t end, Write write);
+  ExportLines(ExportForm form, const std::string& origin, std::uint64_t first, std::uint64_t end,
+              Write write);
 
   // Of the form, where it has one: before the first entry.
   std::string heading() const;

@@ -10,7 +10,8 @@ constexpr std::uint64_t compare_every = 65'536;
 
 }  // namespace
 
-Result<std::unique_ptr<LogWalk>> LogWalk::begin(audit::VerifierOptions options, std::uint64_t size, FetchTile fetch) {
+Result<std::unique_ptr<LogWalk>> LogWalk::begin(audit::VerifierOptions options, std::uint64_t size,
+                                                FetchTile fetch) {
   const std::string origin = options.policy.origin;
   CITADEL_ASSIGN(auto verifier, audit::Verifier::make(std::move(options)));
   std::unique_ptr<LogWalk> walk(new LogWalk(std::move(verifier), std::move(fetch)));
@@ -39,12 +40,14 @@ Result<void> LogWalk::compare_tiles() {
     const tlog::TilePath path{.kind = tlog::TileKind::hashes, .id = tile.id};
     const auto stored = fetch_(path);
     ++tiles_checked_;
-    const bool missing = !stored && (stored.error().code == Code::not_found || stored.error().code == Code::corrupt);
+    const bool missing =
+        !stored && (stored.error().code == Code::not_found || stored.error().code == Code::corrupt);
     if (!stored && !missing) return std::unexpected(stored.error());
     if (missing || *stored != tile.hashes) {
       const std::uint64_t leaves = std::uint64_t{1} << (tlog::tile_height * (tile.id.level + 1u));
-      tile_fault_ = Error(Code::corrupt, fmt::format("{} {}: it stands for the entries from {} on", path.encode(),
-                                                     missing ? "is missing" : "was changed", tile.id.index * leaves));
+      tile_fault_ =
+          Error(Code::corrupt, fmt::format("{} {}: it stands for the entries from {} on", path.encode(),
+                                           missing ? "is missing" : "was changed", tile.id.index * leaves));
     }
   }
   return {};

@@ -19,7 +19,8 @@ class LogWalk {
   // The tile that the log has at a path; not_found where there is none.
   using FetchTile = std::function<Result<std::string>(const tlog::TilePath& path)>;
 
-  static Result<std::unique_ptr<LogWalk>> begin(audit::VerifierOptions options, std::uint64_t size, FetchTile fetch);
+  static Result<std::unique_ptr<LogWalk>> begin(audit::VerifierOptions options, std::uint64_t size,
+                                                FetchTile fetch);
 
   // Lines of entries, in pieces of any size.
   Result<void> feed(std::string_view piece);

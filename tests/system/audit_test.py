@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-from citadel_process import BINARY, Citadel, wait_until
+from citadel_process import BINARY, Citadel, reserve_port, wait_until
 
 TLOG_READER = os.environ.get("CITADEL_TEST_TLOG_READER")
 
@@ -40,9 +40,9 @@ class Audit:
 
     def psql(self, sql, user="postgres"):
         done = subprocess.run(["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket_folder()), "-p",
-                               str(self.citadel.postgres), "-U", user, "-d", "citadel_ai", "-c", sql],
-                              capture_output=True, text=True, check=False, timeout=60, env=self.psql_environment())
-        assert done.returncode == 0, f"{sql}: {done.stderr}"
+                               str(self.citadel.postgres), "-U", user, "-d", "citadel_ai", "-1", "-f", "-"],
+                              input=sql, capture_output=True, text=True, check=False, timeout=60, env=self.psql_environment())
+        assert done.returncode == 0, f"{sql[:2000]}: {done.stderr}"
         return done.stdout.strip()
 
     def socket_folder(self):
@@ -357,41 +357,140 @@ def root_of(audit, size):
     return base64.b64decode(answer["root"]).hex()
 
 
-def check_killed(citadel):
-    """kill -9 under load: what was acknowledged is in the log, once, and the log verifies."""
-    audit = Audit(citadel)
-    acknowledged, stop = [], threading.Event()
+class Load:
+    """Producers that post batches of events to one daemon, and remember what it acknowledged."""
 
-    def produce():
-        while not stop.is_set():
+    def __init__(self, url, key, producers=4):
+        self.url, self.key, self.acknowledged, self.stop = url, key, [], threading.Event()
+        self.threads = [threading.Thread(target=self.produce) for _ in range(producers)]
+
+    def produce(self):
+        while not self.stop.is_set():
             ids = [uuid7() for _ in range(20)]
+            body = json.dumps([event(n, id=id_) for n, id_ in enumerate(ids)]).encode()
+            request = urllib.request.Request(self.url + "/v1/audit/events", data=body, headers={
+                "Authorization": "Bearer " + self.key, "Content-Type": "application/json"})
             try:
-                status, _ = audit.post([event(n, id=id_) for n, id_ in enumerate(ids)])
+                with urllib.request.urlopen(request, timeout=40) as answer:
+                    if answer.status == 202:
+                        self.acknowledged.extend(ids)
             except OSError:
                 time.sleep(0.05)
-                continue
-            if status == 202:
-                acknowledged.extend(ids)
-    producers = [threading.Thread(target=produce) for _ in range(4)]
-    for producer in producers:
-        producer.start()
-    try:
-        for _ in range(3):
-            before = len(acknowledged)
-            wait_until(lambda: len(acknowledged) > before + 400, "events are acknowledged")
-            citadel.kill_daemon()
-            citadel.start()
-    finally:
-        stop.set()
-        for producer in producers:
-            producer.join()
-    wait_until(lambda: json.loads(citadel.get("/v1/status"))["audit"]["journal"]["undrained_records"] == 0, "all is in the log")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for_more(self, count):
+        before = len(self.acknowledged)
+        wait_until(lambda: len(self.acknowledged) >= before + count, "events are acknowledged")
+
+
+def check_all_logged(audit, acknowledged):
+    """Each event that was acknowledged has one entry, and the log is good."""
     wanted = ",".join(f"'{id_}'" for id_ in acknowledged)
     found = audit.psql(f"SELECT count(*), count(DISTINCT id) FROM audit.entry WHERE id IN ({wanted})")
     assert found == f"{len(acknowledged)}|{len(acknowledged)}", (found, len(acknowledged))
+    assert audit.post(event(99), "?ack=checkpoint")[0] == 200
     verified = audit.verify()
     assert verified["passed"] and verified["entries"] >= len(acknowledged), verified
-    print(f"{len(acknowledged)} events acknowledged over three kills, {verified['entries']} entries verified")
+    return verified
+
+
+def admin_key(citadel):
+    return (citadel.data / "admin.key").read_text().strip()
+
+
+def undrained(url, key):
+    request = urllib.request.Request(url + "/v1/status", headers={"Authorization": "Bearer " + key})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())["audit"]["journal"]["undrained_records"]
+
+
+def check_killed(citadel):
+    """kill -9 under load: what was acknowledged is in the log, once, and the log verifies."""
+    audit = Audit(citadel)
+    with Load(citadel.url, admin_key(citadel)) as load:
+        for _ in range(3):
+            load.wait_for_more(400)
+            citadel.kill_daemon()
+            citadel.start()
+    wait_until(lambda: undrained(citadel.url, admin_key(citadel)) < 5, "all is in the log")
+    verified = check_all_logged(audit, load.acknowledged)
+    print(f"{len(load.acknowledged)} events acknowledged over three kills, {verified['entries']} entries verified")
+
+
+class SecondDaemon:
+    """`citadel serve` on the same database, with the same keys, and journals of its own."""
+
+    def __init__(self, citadel):
+        self.folder = citadel.folder / "second"
+        self.folder.mkdir()
+        port = reserve_port()
+        self.url, self.key = f"http://127.0.0.1:{port}", "s" * 40
+        (self.folder / "admin.key").write_text(self.key)
+        (self.folder / "admin.key").chmod(0o600)
+        self.config = self.folder / "citadel.toml"
+        self.config.write_text(f"""
+[http]
+listen = "127.0.0.1:{port}"
+[database]
+port = {citadel.pgpool}
+password_file = "{citadel.data}/secrets/citadel_app.password"
+[journal]
+folder = "{self.folder}/journal"
+[audit]
+signing_key_file = "{citadel.data}/audit-signing.key"
+master_key_file = "{citadel.data}/audit-master.key"
+journal_folder = "{self.folder}/audit-journal"
+checkpoint_folder = "{self.folder}/checkpoint"
+[admin]
+key_file = "{self.folder}/admin.key"
+""")
+        self.start()
+
+    def start(self):
+        with open(self.folder / "serve.log", "ab") as log:
+            self.process = subprocess.Popen([BINARY, "serve", "--config", str(self.config)], stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout.readline().startswith(b"ready"), (self.folder / "serve.log").read_text()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(timeout=60)
+        self.process.stdout.close()
+        assert code == 0, (code, (self.folder / "serve.log").read_text())
+
+
+def check_two_daemons(citadel):
+    """They take turns at one log, also where one dies while it has its turn: no gap, no fork."""
+    audit, second = Audit(citadel), SecondDaemon(citadel)
+    with Load(citadel.url, admin_key(citadel), 3) as ours, Load(second.url, second.key, 3) as theirs:
+        for _ in range(3):
+            ours.wait_for_more(200)
+            theirs.wait_for_more(200)
+            second.kill()
+            ours.wait_for_more(100)
+            second.start()
+    wait_until(lambda: undrained(citadel.url, admin_key(citadel)) + undrained(second.url, second.key) < 5, "all is in the log")
+    second.stop()
+    verified = check_all_logged(audit, ours.acknowledged + theirs.acknowledged)
+    assert verified["producers"] >= 3, verified
+    assert not json.loads(citadel.get("/v1/status"))["audit"]["checkpoint"]["forked"]
+    turns = audit.psql("SELECT count(*) FROM (SELECT producer <> lag(producer) OVER (ORDER BY idx) AS turn FROM audit.entry) t "
+                       "WHERE turn")
+    assert int(turns) > 3, turns
+    print(f"two daemons: {len(ours.acknowledged)} and {len(theirs.acknowledged)} events in {turns} turns")
 
 
 def main():
@@ -411,6 +510,7 @@ def main():
         check_lost_tail(audit)
     with Citadel() as citadel:
         check_killed(citadel)
+        check_two_daemons(citadel)
 
 
 main()
