@@ -144,10 +144,11 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
   CITADEL_TRY(psql.run(ours, {"checkpoint"}));
   asio::io_context context{1};
   CITADEL_ASSIGN(const auto our_seconds, aio::run(context, drain_all(context, config, *journal, keys)));
-  CITADEL_ASSIGN(const auto counted, psql.run(ours, {"select size from audit.head"}));
-  if (counted != fmt::format("{}\n", drain_rows_a_round))
-    return fail(Code::internal,
-                fmt::format("{} events were drained, the head says {}", drain_rows_a_round, counted));
+  // What the migrations' triggers wrote is in the log too.
+  CITADEL_ASSIGN(const auto all_there,
+                 psql.run(ours, {fmt::format("select size >= {} from audit.head", drain_rows_a_round)}));
+  if (all_there != "t\n")
+    return fail(Code::internal, fmt::format("{} events were drained, the head says fewer", drain_rows_a_round));
   CITADEL_TRY(psql.run(theirs, {"select audit.ensure_entry_partitions(1000000)",
                                 "select audit.ensure_event_partitions(array[1,2,3]::smallint[], "
                                 "array[now(), now(), now()]::date[])",
