@@ -27,17 +27,6 @@ Result<std::optional<std::int64_t>> read_integer(const http::Request& request, s
   return std::optional(value);
 }
 
-Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name) {
-  const auto text = request.query(name);
-  if (!text) return std::optional<WallTime>();
-  if (const auto time = parse_time(*text)) return std::optional(*time);
-  // A + that is not escaped has become a space.
-  std::string escaped(*text);
-  if (const auto space = escaped.rfind(' '); space != std::string::npos) escaped[space] = '+';
-  return bad(name, parse_time(escaped) ? "the + of the offset must be written %2B in a URL"
-                                       : "must be an RFC 3339 time like 2026-11-25T00:00:00Z");
-}
-
 std::optional<std::string> read_text(const http::Request& request, std::string_view name) {
   const auto text = request.query(name);
   return text ? std::optional(std::string(*text)) : std::nullopt;
@@ -67,6 +56,17 @@ Task<http::Response> refuse(http::Request& request, Error error) {
 }
 
 }  // namespace
+
+Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name) {
+  const auto text = request.query(name);
+  if (!text) return std::optional<WallTime>();
+  if (const auto time = parse_time(*text)) return std::optional(*time);
+  // A + that is not escaped has become a space.
+  std::string escaped(*text);
+  if (const auto space = escaped.rfind(' '); space != std::string::npos) escaped[space] = '+';
+  return bad(name, parse_time(escaped) ? "the + of the offset must be written %2B in a URL"
+                                       : "must be an RFC 3339 time like 2026-11-25T00:00:00Z");
+}
 
 http::Handler without_query(http::Handler handler) {
   return [handler = std::move(handler)](http::Request& request) {

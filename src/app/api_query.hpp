@@ -10,6 +10,9 @@ namespace citadel::app {
 // For routes that take no query parameters: refuses any, else `handler` answers.
 http::Handler without_query(http::Handler handler);
 
+// An RFC 3339 time, where there is one.
+Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name);
+
 // tenant, model, from, to, status, trace_id, cursor, limit.
 Result<usage::RequestFilter> parse_request_filter(const http::Request& request, std::int64_t page_rows_max);
 

@@ -3,6 +3,7 @@
 #include "aio/wait.hpp"
 #include "app/api.hpp"
 #include "app/api_query.hpp"
+#include "app/thread_random.hpp"
 #include "base/log.hpp"
 #include "http/problem.hpp"
 #include "json/writer.hpp"
@@ -16,23 +17,6 @@ namespace {
 using Context = std::shared_ptr<const ApiContext>;
 using http::Request;
 using http::Response;
-
-// One an I/O thread: ids need no lock.
-Random& thread_random() {
-  static thread_local SeededRandom random(random_seed());
-  return random;
-}
-
-Result<usage::BodyForm> body_form(std::string_view content_type) {
-  const auto type = content_type.substr(0, content_type.find(';'));
-  if (type.empty() || http::equals_ignoring_case(type, "application/json")) return usage::BodyForm::json;
-  for (const std::string_view name : {"application/x-ndjson", "application/ndjson", "application/jsonl"}) {
-    if (http::equals_ignoring_case(type, name)) return usage::BodyForm::ndjson;
-  }
-  return fail(
-      Code::invalid_argument,
-      fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
-}
 
 usage::IngestLimits ingest_limits(const ApiContext& context) {
   const auto config = context.usage();
@@ -101,18 +85,33 @@ Task<Response> get_usage(Context context, Request& request) {
 
 }  // namespace
 
+Result<json::BodyForm> body_form(std::string_view content_type) {
+  const auto type = content_type.substr(0, content_type.find(';'));
+  if (type.empty() || http::equals_ignoring_case(type, "application/json")) return json::BodyForm::json;
+  for (const std::string_view name : {"application/x-ndjson", "application/ndjson", "application/jsonl"}) {
+    if (http::equals_ignoring_case(type, name)) return json::BodyForm::ndjson;
+  }
+  return fail(
+      Code::invalid_argument,
+      fmt::format("Content-Type '{}' is not application/json or application/x-ndjson", type.substr(0, 100)));
+}
+
 // Parameters are checked before they reach the database, so that it refuses one (class 22, for example) is a
 // bug of ours.
-http::Response read_problem(const http::Request& request, const Error& error) {
+std::optional<http::Problem> refused_query(const Request& request, const Error& error) {
   const bool not_ready =
       error.code == Code::permission_denied || error.code == Code::not_found || error.code == Code::internal;
   const bool bug = error.code == Code::invalid_argument;
-  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return http::problem_response(request, error);
+  if (error.sqlstate[0] == '\0' || !(not_ready || bug)) return std::nullopt;
   log::error("app", "the database refuses a query of ours",
              {{"request_id", request.request_id}, {"path", request.path()}, {"error", error}});
-  if (bug) return http::problem_response(request, http::problem_of(Error(Code::internal, error.message)));
-  return http::problem_response(
-      request, Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
+  if (bug) return http::problem_of(Error(Code::internal, error.message));
+  return http::problem_of(Error(Code::unavailable, "the database is not ready for this; /readyz says why"));
+}
+
+http::Response read_problem(const Request& request, const Error& error) {
+  const auto refused = refused_query(request, error);
+  return refused ? http::problem_response(request, *refused) : http::problem_response(request, error);
 }
 
 void add_request_routes(http::Router& router, Context context) {

@@ -86,6 +86,11 @@ void resolve_paths(const std::filesystem::path& folder, Config& config) {
 void fill_paths(const std::vector<std::string>& environment, Config& config) {
   if (config.local.data.empty()) config.local.data = default_data_folder(environment);
   if (config.journal.folder.empty()) config.journal.folder = config.local.data / "journal";
+  auto& audit = config.audit;
+  if (audit.signing_key_file.empty()) audit.signing_key_file = config.local.data / "audit-signing.key";
+  if (audit.master_key_file.empty()) audit.master_key_file = config.local.data / "audit-master.key";
+  if (audit.checkpoint_folder.empty()) audit.checkpoint_folder = config.local.data / "checkpoint";
+  if (audit.journal_folder.empty()) audit.journal_folder = config.local.data / "audit-journal";
   if (config.admin.key_file.empty()) config.admin.key_file = config.local.data / "admin.key";
 }
 

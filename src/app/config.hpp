@@ -149,6 +149,31 @@ struct UsageConfig {
   std::int64_t page_rows_max = 1000;
 };
 
+struct AuditConfig {
+  bool enabled = true;
+  std::string origin;  // empty: the name that the signing key has
+  // load_config fills empty paths: <local.data>/audit-signing.key, audit-master.key, checkpoint, audit-journal
+  std::filesystem::path signing_key_file;
+  std::filesystem::path master_key_file;
+  std::string master_key_command;
+  std::filesystem::path checkpoint_folder;
+  Duration checkpoint_interval = 1s;
+  std::filesystem::path journal_folder;
+  std::int64_t segment_bytes = 64 << 20;
+  std::int64_t size_bytes_max = 1 << 30;
+  std::int64_t reserve_bytes = 1 << 20;
+  std::int64_t batch_rows = 10'000;
+  std::int64_t batch_bytes = 8 << 20;
+  std::int64_t events_max = 10'000;
+  std::int64_t groups_bytes_max = 48 << 10;
+  Duration past_max = 24h * 30;
+  Duration future_max = 10min;
+  std::int64_t page_rows_max = 1000;
+  std::string redact;
+  bool public_log = false;
+  Duration auth_success_window = 1h;
+};
+
 struct LogConfig {
   log::Level level = log::Level::info;
   log::Format format = log::Format::text;
@@ -182,6 +207,7 @@ struct Config {
   JournalConfig journal;
   DrainConfig drain;
   UsageConfig usage;
+  AuditConfig audit;
   LogConfig log;
   AdminConfig admin;
   LocalConfig local;

@@ -75,7 +75,8 @@ std::string other_text(const Key& key) {
     return std::string(v->names[text == v->names[0] ? 1 : 0]);
   }
   if (std::holds_alternative<EndpointValue>(key.value)) return "[::1]:81";
-  return "/other/value";
+  // Two keys must not have the same folder.
+  return "/other/" + std::string(key.section) + "/value";
 }
 
 std::string as_toml(const Key& key, const std::string& text) {
@@ -347,6 +348,9 @@ TEST(ConfigRules, EachIsBrokenAloneAndNamesItsKey) {
       "[journal]\ngather_bytes = \"33MiB\"\n",
       "[journal]\npayload_bytes_max = \"1MiB\"\nsegment_bytes = \"1MiB\"\n",
       "[drain]\nbatch_bytes = \"64KiB\"\n[journal]\npayload_bytes_max = \"65KiB\"\n",
+      "[audit]\nsize_bytes_max = \"127MiB\"\n",
+      "[audit]\nreserve_bytes = \"513MiB\"\n",
+      "[audit]\njournal_folder = \"/j\"\n[journal]\nfolder = \"/j\"\n",
       "[http]\nrequest_timeout = \"9s\"\n",
       "[local]\npostgres_port = 5433\n",
   };

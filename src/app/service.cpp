@@ -12,6 +12,8 @@
 #include "aio/runtime.hpp"
 #include "aio/wait.hpp"
 #include "app/api.hpp"
+#include "app/audit_trail.hpp"
+#include "app/config_keys.hpp"
 #include "app/settings.hpp"
 #include "app/verify_outage.hpp"
 #include "base/log.hpp"
@@ -80,6 +82,7 @@ std::size_t connections_max(const Config& config) {
 
 struct Service::Impl {
   Config config;
+  Config in_force{config};  // as reloaded; on the thread that reloads
   Secret admin_key;
   std::optional<Outage> outage;
   const Clock& clock = system_clock();
@@ -94,6 +97,7 @@ struct Service::Impl {
   std::unique_ptr<journal::Journal> journal;
   std::unique_ptr<store::Database> database;
   std::unique_ptr<drain::Drain> drain;
+  std::unique_ptr<AuditTrail> audit;               // none: audit.enabled is false
   std::unique_ptr<aio::Gate> gate;                 // on the data plane
   std::unique_ptr<usage::RequestReader> requests;  // on the data plane
   BreakerMode breaker_mode = BreakerMode::normal;  // on the data plane
@@ -143,6 +147,7 @@ Snapshot Service::Impl::snapshot() {
   out.journal = journal->status();
   out.drain = drain->status();
   out.schema = schema;
+  if (audit) out.audit = audit->status();
   out.stopping = stopping;
   return out;
 }
@@ -169,6 +174,7 @@ Task<> Service::Impl::watch_schema() {
   log::info("app", "the database is ready",
             {{"schema_version", store::embedded_migrations().back().version}});
   drain->start();
+  if (audit) audit->start();
   co_await keep_up();
 }
 
@@ -228,6 +234,10 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
                 {"reason", damage.reason},
                 {"frames_lost_at_least", damage.frames_lost_at_least}});
   }
+  if (config.audit.enabled) {
+    CITADEL_ASSIGN(auto secrets, load_audit_secrets(config.audit));
+    CITADEL_ASSIGN(audit, AuditTrail::open(config, std::move(secrets), clock));
+  }
   process_metrics = telemetry::register_process_metrics(metrics);
   on_data_plane([&] {
     database =
@@ -242,6 +252,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
     sinks.push_back(usage::make_usage_sink());
     drain = std::make_unique<drain::Drain>(*database, *journal, std::move(sinks), drain_options(config),
                                            clock, random_seed());
+    if (audit) audit->attach(*database, config);
     gate = std::make_unique<aio::Gate>(data_plane());
     requests = std::make_unique<usage::RequestReader>(*database, *gate);
     verifications = std::make_unique<aio::Gate>(data_plane());
@@ -276,7 +287,7 @@ void Service::Impl::force_breaker(BreakerMode mode) {
 
 Result<void> Service::Impl::start_server() {
   auto context = std::make_shared<ApiContext>(
-      ApiContext{*database, *requests, *journal, metrics, service_metrics, clock, config, [this] { return snapshot(); },
+      ApiContext{*database, *requests, *journal, audit.get(), metrics, service_metrics, clock, config, [this] { return snapshot(); },
                  [this]() -> const http::ServerStats& { return server->stats(); },
                  [this] {
                    const std::lock_guard lock(reload_mutex);
@@ -285,7 +296,10 @@ Result<void> Service::Impl::start_server() {
                  outage, *verifications});
   auto options = server_options(config);
   options.connections_max = connections_max(config);
-  options.on_request = [this](const http::RequestSummary& summary) { service_metrics.on_request(summary); };
+  options.on_request = [this](const http::RequestSummary& summary) {
+    service_metrics.on_request(summary);
+    if (audit) audit->note_request(summary);
+  };
   std::vector<Executor> executors;
   for (std::size_t i = 0; i < runtime.size(); ++i) executors.push_back(runtime.executor(i));
   server = std::make_unique<http::Server>(std::move(executors), std::move(options), make_router(context),
@@ -311,18 +325,25 @@ Result<void> Service::Impl::stop_parts(Deadline deadline) {
   // Whatever `deadline` says: it uses the parts, and PostgreSQL must not stay stopped.
   if (verifications) keep(wait(verifications->close(Deadline::after(outage_time_max, clock))));
   if (gate) keep(wait(gate->close(deadline.within(std::chrono::seconds(5)))));
-  // The pool needs a moment of its own behind the drain.
-  if (drain) keep(wait(drain->close(Deadline::at(deadline.when() - std::chrono::milliseconds(500)))));
+  // The pool needs a moment of its own behind the drains, which end side by side.
+  const auto drained_by = Deadline::at(deadline.when() - std::chrono::milliseconds(500));
+  if (drain) {
+    auto records = asio::co_spawn(data_plane(), drain->close(drained_by), asio::use_future);
+    if (audit) keep(wait(audit->close(drained_by)));
+    keep(records.get());
+  }
   if (database) keep(wait(database->close(Deadline::after(std::chrono::seconds(5), clock))));
   on_data_plane([&] {
     requests.reset();
     gate.reset();
     verifications.reset();
     drain.reset();
+    if (audit) audit->detach();
     database.reset();
     return 0;
   });
   server.reset();
+  audit.reset();
   journal.reset();
   return first;
 }
@@ -354,6 +375,12 @@ void Service::reload(const Config& config) {
     impl_->force_breaker(config.breaker.mode);
     return 0;
   });
+  if (impl_->audit) {
+    if (auto changed = config_change(impl_->in_force, config)) impl_->audit->note(*std::move(changed));
+  }
+  for (const auto& key : config_keys()) {
+    if (key.reload == Reload::yes) copy_value(key, config, impl_->in_force);
+  }
   const std::lock_guard lock(impl_->reload_mutex);
   impl_->usage = config.usage;
 }

@@ -65,7 +65,8 @@ struct ServiceMetrics::Handles {
             m.counter("citadel_drain_replayed_total", "Records that a batch found below the watermark.")),
         batch_seconds(m.seconds_counter("citadel_drain_batch_seconds_total", "Time spent on those batches.")),
         drain_failures(m.counter("citadel_drain_failures_total", "Batches that failed and are tried again.")),
-        ready(m.gauges("citadel_ready", "1 where a dependency is ready.", {"dependency"})) {}
+        ready(m.gauges("citadel_ready", "1 where a dependency is ready.", {"dependency"})),
+        audit(m) {}
 
   CounterFamily requests;
   HistogramFamily request_seconds;
@@ -85,6 +86,7 @@ struct ServiceMetrics::Handles {
   CounterFamily drained;
   Counter batches, replayed, batch_seconds, drain_failures;
   GaugeFamily ready;
+  AuditMetrics audit;
 
   void set_pool(const pg::PoolStatus& pool) const {
     sessions.with({"idle"}).set(static_cast<double>(pool.idle));
@@ -164,6 +166,7 @@ void ServiceMetrics::update(const Snapshot& snapshot, const http::ServerStats& s
   handles_->point_read_queries.raise_to(snapshot.point_reads.queries_total);
   handles_->set_journal(snapshot.journal, snapshot.at);
   handles_->set_drain(snapshot.drain);
+  if (snapshot.audit) handles_->audit.update(*snapshot.audit, snapshot.at);
   for (const auto& d : dependencies(snapshot)) handles_->ready.with({d.name}).set(d.ready ? 1 : 0);
 }
 

@@ -150,6 +150,34 @@ drain::Options drain_options(const Config& config) {
   return out;
 }
 
+journal::Options audit_journal_options(const Config& config) {
+  journal::Options out = journal_options(config);
+  out.folder = config.audit.journal_folder;
+  out.segment_bytes = static_cast<std::uint64_t>(config.audit.segment_bytes);
+  out.size_bytes_max = static_cast<std::uint64_t>(config.audit.size_bytes_max);
+  out.reserve_bytes = static_cast<std::uint64_t>(config.audit.reserve_bytes);
+  out.payload_bytes_max = 65'535;
+  out.gather_bytes = std::min(out.gather_bytes, size(config.audit.segment_bytes) / 2);
+  return out;
+}
+
+drain::Options audit_drain_options(const Config& config) {
+  drain::Options out = drain_options(config);
+  out.batch_rows = size(config.audit.batch_rows);
+  out.batch_bytes = size(config.audit.batch_bytes);
+  return out;
+}
+
+audit::EventLimits event_limits(const Config& config) {
+  audit::EventLimits out;
+  out.groups_bytes_max = size(config.audit.groups_bytes_max);
+  out.events_max = size(config.audit.events_max);
+  out.body_bytes_max = size(config.http.body_bytes_max);
+  out.past_max = config.audit.past_max;
+  out.future_max = config.audit.future_max;
+  return out;
+}
+
 http::ServerOptions server_options(const Config& config) {
   http::ServerOptions out;
   const auto& listen = config.http.listen;

@@ -1,6 +1,7 @@
 // From the configuration to the options of each room: the one place where the two are matched. Pure.
 #pragma once
 #include "app/config.hpp"
+#include "audit/event.hpp"
 #include "drain/drain.hpp"
 #include "http/server.hpp"
 #include "journal/journal.hpp"
@@ -18,6 +19,9 @@ Result<pg::ConnectOptions> owner_options(const Config& config);
 store::Options database_options(const Config& config);
 journal::Options journal_options(const Config& config);
 drain::Options drain_options(const Config& config);
+journal::Options audit_journal_options(const Config& config);
+drain::Options audit_drain_options(const Config& config);
+audit::EventLimits event_limits(const Config& config);
 http::ServerOptions server_options(const Config& config);
 // What the process needs of descriptors for all of it at once: connections, sessions, the journal's files and
 // its own.

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "app/status_json.hpp"
 #include "base/time_text.hpp"
 #include "json/serialize.hpp"
 
@@ -71,6 +72,19 @@ json::object pool_json_object(const pg::PoolStatus& pool) {
   return out;
 }
 
+json::object breaker_json(const resilience::BreakerStatus& breaker) {
+  return {{"state", to_string(breaker.state)},
+          {"reason", breaker.reason},
+          {"calls", breaker.calls},
+          {"failure_rate", std::round(breaker.failure_rate * 1000) / 1000},
+          {"slow_call_rate", std::round(breaker.slow_call_rate * 1000) / 1000},
+          {"retry_after_seconds", seconds(breaker.retry_after)},
+          {"refused_total", breaker.refused_total},
+          {"would_open_total", breaker.would_open_total}};
+}
+
+}  // namespace
+
 json::object journal_json(const journal::Status& journal) {
   json::object out{{"producer", journal.producer.to_string()},
                    {"epoch", journal.epoch},
@@ -106,22 +120,12 @@ json::object drain_json(const drain::Status& drain) {
   return out;
 }
 
-json::object breaker_json(const resilience::BreakerStatus& breaker) {
-  return {{"state", to_string(breaker.state)},
-          {"reason", breaker.reason},
-          {"calls", breaker.calls},
-          {"failure_rate", std::round(breaker.failure_rate * 1000) / 1000},
-          {"slow_call_rate", std::round(breaker.slow_call_rate * 1000) / 1000},
-          {"retry_after_seconds", seconds(breaker.retry_after)},
-          {"refused_total", breaker.refused_total},
-          {"would_open_total", breaker.would_open_total}};
-}
-
-}  // namespace
-
 std::vector<Dependency> dependencies(const Snapshot& snapshot) {
   std::vector<Dependency> out{journal_dependency(snapshot.journal), database_dependency(snapshot.database),
                               schema_dependency(snapshot.schema)};
+  if (snapshot.audit) {
+    for (auto& d : audit_dependencies(*snapshot.audit)) out.push_back(std::move(d));
+  }
   if (snapshot.stopping) out.push_back({"daemon", false, true, "is stopping"});
   return out;
 }
@@ -147,6 +151,7 @@ std::string pool_json(const pg::PoolStatus& pool) {
 
 std::string status_json(const Snapshot& snapshot, std::string_view version) {
   const auto& db = snapshot.database;
+  const json::value audit = snapshot.audit ? json::parse(audit_json(*snapshot.audit)) : json::value();
   return citadel::json::serialize(json::object{
       {"version", version},
       {"time", format_time(snapshot.at)},
@@ -161,7 +166,8 @@ std::string status_json(const Snapshot& snapshot, std::string_view version) {
                                 {"point_reads_total", snapshot.point_reads.reads_total},
                                 {"point_read_queries_total", snapshot.point_reads.queries_total}}},
       {"journal", journal_json(snapshot.journal)},
-      {"drain", drain_json(snapshot.drain)}});
+      {"drain", drain_json(snapshot.drain)},
+      {"audit", audit}});
 }
 
 }  // namespace citadel::app

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "app/audit_status.hpp"
 #include "base/clock.hpp"
 #include "drain/drain.hpp"
 #include "http/server.hpp"
@@ -29,15 +30,8 @@ struct Snapshot {
   journal::Status journal;
   drain::Status drain;
   SchemaState schema;
+  std::optional<AuditStatus> audit;  // none: there is no audit trail
   bool stopping = false;
-};
-
-// One thing that the daemon depends on.
-struct Dependency {
-  std::string_view name;
-  bool ready = false;
-  bool required = false;  // without it the daemon takes no requests
-  std::string reason;     // a sentence, also where it is ready
 };
 
 // The journal is required: with it, records are taken whatever else is away. The database and its schema are

@@ -59,18 +59,19 @@ class EventReader {
   }
 
  private:
+  // A repeat of an event with an id says the same, though it has no time.
   void read_identity(ObjectReader& in, Event& event) {
-    event.time = now_;
+    std::optional<WallTime> time;
     if (const auto text = in.optional_text("time", {.bytes_min = 20, .bytes_max = 35})) {
-      const auto time = parse_time(*text);
-      if (!time)
-        in.refuse("time", "must be a time as RFC 3339 writes it, for example 2026-11-25T08:00:00.5Z");
-      event.time = time.value_or(now_);
+      time = parse_time(*text);
+      if (!time) in.refuse("time", "must be a time as RFC 3339 writes it, for example 2026-11-25T08:00:00.5Z");
     }
+    event.time = time.value_or(now_);
     if (const auto text = in.optional_text("id", {.bytes_min = 36, .bytes_max = 36})) {
       const auto id = parse_uuid(*text);
       if (!id || !id->is_version7()) in.refuse("id", "must be a UUID of version 7 (RFC 9562)");
       event.id = id.value_or(Uuid{});
+      if (!time && id) event.time = event.id.time();
     } else {
       event.id = new_uuid7(event.time, random_);
     }

@@ -5,7 +5,7 @@
 //
 //   required  actor {type, id}, action, object {type, id}
 //   optional  id        UUIDv7; sending it again makes a retry harmless. Made from the time where absent
-//             time      RFC 3339; now where absent
+//             time      RFC 3339; the id's time where absent, now where both are
 //             tenant    "default" where absent
 //             actor     {auth_method, address, on_behalf_of}
 //             outcome   "success", "failure", "denied" or "unknown", which it is where absent

@@ -56,6 +56,16 @@ TEST(EventJson, FillsInWhatIsAbsent) {
   for (const auto& group : event.groups) EXPECT_EQ(group, "");
 }
 
+// So that a repeat says the same.
+TEST(EventJson, AnIdWithoutATimeGivesTheTime) {
+  std::string text(one);
+  const auto id = testing_id(9);
+  text.insert(text.find('{') + 1, "\"id\":\"" + id.to_string() + "\",");
+  const auto events = parse(text);
+  ASSERT_TRUE(events.has_value()) << events.error().message;
+  EXPECT_EQ(events->front().time, WallTime(id.time()));
+}
+
 TEST(EventJson, ReadsWhatItWrites) {
   for (const Event& event : {minimal_event(), full_event()}) {
     const auto again = parse(sent(event));

@@ -54,6 +54,43 @@ Result<http::ClientResponse> ApiClient::call(http::Method method, std::string ta
                   client_->request(method, std::move(target), std::move(headers), std::move(body), deadline));
 }
 
+Result<boost::json::value> ApiClient::post(std::string target, std::string body, Deadline deadline,
+                                            std::vector<http::Parameter> headers) {
+  if (headers.empty()) headers.push_back({"Content-Type", "application/json"});
+  CITADEL_ASSIGN(const auto response,
+                 call(http::Method::post, std::move(target), std::move(body), deadline, std::move(headers)));
+  if (response.status >= 400) return std::unexpected(error_of(response));
+  return json::parse(response.body, answer_limits);
+}
+
+namespace {
+
+Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request, Deadline deadline,
+                               Monotonic::duration patience, const ApiClient::OnPiece& on_piece) {
+  CITADEL_CO_ASSIGN(auto answer, co_await client.stream(std::move(request), deadline));
+  http::ClientResponse refused;
+  refused.status = answer.status();
+  for (;;) {
+    CITADEL_CO_ASSIGN(const auto piece, co_await answer.next(Deadline::after(patience)));
+    if (!piece) break;
+    if (refused.status < 400) {
+      CITADEL_CO_TRY(on_piece(*piece));
+    } else if (refused.body.size() < answer_limits.size_bytes_max) {
+      refused.body += *piece;
+    }
+  }
+  if (refused.status >= 400) co_return std::unexpected(error_of(refused));
+  co_return Result<void>();
+}
+
+}  // namespace
+
+Result<void> ApiClient::stream(std::string target, Deadline deadline, Monotonic::duration patience,
+                               const OnPiece& on_piece, std::vector<http::Parameter> headers) {
+  http::ClientRequest request{.target = std::move(target), .headers = std::move(headers)};
+  return aio::run(*context_, read_pieces(*client_, std::move(request), deadline, patience, on_piece));
+}
+
 Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline) {
   CITADEL_ASSIGN(const auto response, call(http::Method::get, std::move(target), "", deadline));
   if (response.status >= 400) return std::unexpected(error_of(response));
@@ -62,12 +99,16 @@ Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline)
 
 Error error_of(const http::ClientResponse& response) {
   std::string detail = fmt::format("the daemon answered with status {}", response.status);
+  Code code = code_of(response.status);
   const auto problem = json::parse(response.body, answer_limits);
   if (problem && problem->is_object()) {
     const auto* const found = problem->get_object().if_contains("detail");
     if (found != nullptr && found->is_string()) detail = found->get_string();
+    // The only 500 that is an answer: the daemon's log is not as it was written.
+    const auto* const type = problem->get_object().if_contains("type");
+    if (type != nullptr && *type == "/problems/audit_log_corrupt") code = Code::corrupt;
   }
-  return Error(code_of(response.status), std::move(detail));
+  return Error(code, std::move(detail));
 }
 
 std::string percent_encode(std::string_view text) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <boost/asio/io_context.hpp>
 #include <boost/json/value.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,16 @@ class ApiClient {
   // The answer, whatever its status. unavailable where nobody listens.
   Result<http::ClientResponse> call(http::Method method, std::string target, std::string body,
                                     Deadline deadline, std::vector<http::Parameter> headers = {});
+
+  // GET; a body of any length, in pieces, as they come. The deadline is for the head, and each piece has
+  // `patience`. The errors are those of get(), and of `on_piece`; connection_lost where the body broke off.
+  using OnPiece = std::function<Result<void>(std::string_view piece)>;
+  Result<void> stream(std::string target, Deadline deadline, Monotonic::duration patience, const OnPiece& on_piece,
+                      std::vector<http::Parameter> headers = {});
+
+  // POST of JSON, and the JSON of the answer.
+  Result<boost::json::value> post(std::string target, std::string body, Deadline deadline,
+                                  std::vector<http::Parameter> headers = {});
 
   // GET, and its JSON. A status of 400 and above is an Error with the problem's detail: 401 unauthenticated,
   // 404 not_found, 400 invalid_argument, 503 unavailable, else internal.

@@ -32,6 +32,7 @@ constexpr auto benches = std::to_array<Bench>({
     {"http", bench_http},
     {"journal", bench_journal},
     {"drain", bench_drain},
+    {"audit", bench_audit},
 });
 
 std::string processor() {
@@ -86,11 +87,11 @@ void print_table(std::ostream& out, const Metrics& metrics) {
   out << table.render();
 }
 
-int run_bench(const Context& context, const std::string& name, int seconds) {
+int run_bench(const Context& context, const std::string& name, int seconds, std::size_t rows) {
   const auto* const bench = std::ranges::find(benches, name, &Bench::name);
   log::configure(log::Level::warning, log::Format::text);
   const auto report_machine = machine();
-  const auto metrics = bench->run(context, {.seconds = std::chrono::seconds(seconds)});
+  const auto metrics = bench->run(context, {.seconds = std::chrono::seconds(seconds), .rows = rows});
   if (!metrics) return context.report(metrics.error());
   if (context.json) {
     json::array list;
@@ -111,6 +112,7 @@ void add_bench_command(CLI::App& app, Context& context) {
   struct Options {
     std::string name;
     int seconds = 5;
+    std::size_t rows = BenchOptions{}.rows;
   };
   const auto options = std::make_shared<Options>();
   std::vector<std::string> names;
@@ -119,8 +121,12 @@ void add_bench_command(CLI::App& app, Context& context) {
   bench->add_option("--seconds", options->seconds, "How long each measurement takes")
       ->check(CLI::Range(1, 600))
       ->capture_default_str();
-  bench->callback(
-      [&context, options] { context.exit_code = run_bench(context, options->name, options->seconds); });
+  bench->add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
+      ->check(CLI::Range(1'000, 100'000'000))
+      ->capture_default_str();
+  bench->callback([&context, options] {
+    context.exit_code = run_bench(context, options->name, options->seconds, options->rows);
+  });
 }
 
 }  // namespace citadel::cli

@@ -20,7 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t payload_bytes = 300;
-constexpr std::size_t yardstick_bytes = 64 << 20;
 constexpr std::size_t producers = 64;
 constexpr std::size_t records_a_gateway_sends = 10;  // one that gathers for some milliseconds
 constexpr std::uint64_t http_journal_bytes = 4ULL << 30;
@@ -30,19 +29,6 @@ constexpr std::string_view example_record =
 
 double us_since(MonotonicTime began) {
   return std::chrono::duration<double, std::micro>(Monotonic::now() - began).count();
-}
-
-// The yardstick's file, written whole beforehand as the journal's segments are.
-Result<UniqueFd> make_yardstick(const std::filesystem::path& path) {
-  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!file) return fail_errno(errno, path.string());
-  const std::string zeros(1 << 20, '\0');
-  for (std::size_t at = 0; at < yardstick_bytes; at += zeros.size()) {
-    if (::pwrite(file.get(), zeros.data(), zeros.size(), static_cast<off_t>(at)) < 0)
-      return fail_errno(errno, path.string());
-  }
-  if (::fsync(file.get()) != 0) return fail_errno(errno, path.string());
-  return file;
 }
 
 struct Lone {
@@ -84,6 +70,7 @@ Result<double> acknowledged_per_second(const std::filesystem::path& folder, std:
   const std::string key(40, 'k');
   config.journal.folder = folder / fmt::format("http-journal-{}", records_a_request);
   config.journal.size_bytes_max = http_journal_bytes;
+  config.audit.enabled = false;
   config.http.listen = {"127.0.0.1", 0};
   CITADEL_ASSIGN(config.database.port, free_port());  // nobody listens there
   config.database_direct.port = config.database.port;

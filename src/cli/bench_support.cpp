@@ -1,6 +1,7 @@
 #include "cli/bench_support.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -141,6 +142,11 @@ Result<app::Config> BenchServers::config() const {
   config.local.data = folder->path();
   config.journal.folder = folder->path() / "journal";
   config.admin.key_file = folder->path() / "admin.key";
+  config.audit.enabled = false;
+  config.audit.signing_key_file = folder->path() / "audit-signing.key";
+  config.audit.master_key_file = folder->path() / "audit-master.key";
+  config.audit.checkpoint_folder = folder->path() / "checkpoint";
+  config.audit.journal_folder = folder->path() / "audit-journal";
   config.http.listen = {"127.0.0.1", 0};
   config.database.host = servers->pooled().host;
   config.database.port = servers->pooled().port;
@@ -202,6 +208,18 @@ Result<LoadResult> run_load(const Load& load, const std::filesystem::path& folde
                 fmt::format("{} of {} requests failed under wrk: {}", errors, requests, output));
   return LoadResult{static_cast<double>(requests), static_cast<double>(duration_us) / 1e6,
                     static_cast<double>(p99_us) / 1e3};
+}
+
+Result<UniqueFd> make_yardstick(const std::filesystem::path& path) {
+  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file) return fail_errno(errno, path.string());
+  const std::string zeros(1 << 20, '\0');
+  for (std::size_t at = 0; at < yardstick_bytes; at += zeros.size()) {
+    if (::pwrite(file.get(), zeros.data(), zeros.size(), static_cast<off_t>(at)) < 0)
+      return fail_errno(errno, path.string());
+  }
+  if (::fsync(file.get()) != 0) return fail_errno(errno, path.string());
+  return file;
 }
 
 double percentile(std::vector<double>& values, double share) {

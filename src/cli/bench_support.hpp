@@ -11,6 +11,7 @@
 
 #include "app/config.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "cli/context.hpp"
 #include "local/local.hpp"
 #include "pg/connection.hpp"
@@ -36,6 +37,7 @@ using Metrics = std::vector<Metric>;
 
 struct BenchOptions {
   std::chrono::seconds seconds{5};  // of each measurement
+  std::size_t rows = 100'000;       // of what is filled first, where a bench does
 };
 
 // A folder under the system's temporary one, removed with this object.
@@ -89,6 +91,10 @@ struct Load {
 // error.
 Result<LoadResult> run_load(const Load& load, const std::filesystem::path& folder);
 
+// The yardstick of what is synced one by one: a file written whole beforehand, as the journal's segments are.
+inline constexpr std::size_t yardstick_bytes = 64 << 20;
+Result<UniqueFd> make_yardstick(const std::filesystem::path& path);
+
 double median(std::vector<double> values);
 double percentile(std::vector<double>& values, double share);  // sorts them
 
@@ -97,5 +103,6 @@ Result<Metrics> bench_pool(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_journal(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_http(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_drain(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_audit(const Context& context, const BenchOptions& options);
 
 }  // namespace citadel::cli

@@ -18,6 +18,7 @@ void add_status_command(CLI::App& app, Context& context);
 void add_pool_command(CLI::App& app, Context& context);
 void add_import_command(CLI::App& app, Context& context);
 void add_usage_command(CLI::App& app, Context& context);
+void add_audit_command(CLI::App& app, Context& context);
 void add_verify_command(CLI::App& app, Context& context);
 void add_bench_command(CLI::App& app, Context& context);
 void add_version_command(CLI::App& app, Context& context);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "app/admin_key.hpp"
+#include "app/audit_secrets.hpp"
 #include "app/settings.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
@@ -95,6 +96,11 @@ int serve_on(const Context& context, app::Config& read, const app::ConfigSources
   }
   const auto key = app::load_or_make_admin_key(config.admin.key_file);
   if (!key) return context.report(key.error());
+  if (config.audit.enabled) {
+    const auto made = app::make_audit_secrets(config.audit, "");
+    if (!made) return context.report(made.error());
+    for (const auto& file : *made) *context.err << "a key of the audit trail was made: " << file.string() << '\n';
+  }
   const app::Outage outage{
       [&] { return servers.stop(local::Server::postgres, Deadline::after(std::chrono::seconds(20))); },
       [&] { return servers.start(local::Server::postgres, Deadline::after(std::chrono::seconds(60))); }};

@@ -11,18 +11,24 @@
 
 namespace citadel::http {
 
-// A tree of segments: literals, and at most one parameter child, whose name each route keeps for itself.
+constexpr std::string_view rest_mark = "...}";
+
+// A tree of segments: literals, and at most one parameter child and one child for the rest of the path, whose
+// names each route keeps for itself.
 struct Router::Node {
   struct Leaf {
     const Route* route = nullptr;
     std::vector<std::string> parameters;
+    bool takes_rest = false;  // the last parameter
   };
   std::map<std::string, std::unique_ptr<Node>, std::less<>> literals;
-  std::unique_ptr<Node> parameter;
+  std::unique_ptr<Node> parameter, rest_of_path;
   std::map<Method, Leaf> leaves;
 
   Node& child(std::string_view segment) {
-    auto& slot = segment.starts_with('{') ? parameter : literals[std::string(segment)];
+    auto& slot = segment.ends_with(rest_mark)    ? rest_of_path
+                 : segment.starts_with('{') ? parameter
+                                            : literals[std::string(segment)];
     if (!slot) slot = std::make_unique<Node>();
     return *slot;
   }
@@ -36,11 +42,15 @@ struct Router::Node {
     if (const auto literal = literals.find(segment); literal != literals.end()) {
       if (const auto* found = literal->second->find(rest, values)) return found;
     }
-    if (!parameter || segment.empty()) return nullptr;
-    values.push_back(segment);
-    if (const auto* found = parameter->find(rest, values)) return found;
-    values.pop_back();
-    return nullptr;
+    if (segment.empty()) return nullptr;
+    if (parameter) {
+      values.push_back(segment);
+      if (const auto* found = parameter->find(rest, values)) return found;
+      values.pop_back();
+    }
+    if (!rest_of_path) return nullptr;
+    values.push_back(path);
+    return rest_of_path.get();
   }
 
   std::string allow() const {
@@ -70,7 +80,10 @@ void Router::add(Method method, std::string_view pattern, RouteOptions options, 
     rest.remove_prefix(segment.size());
     if (segment.starts_with('{')) {
       CITADEL_CHECK(segment.size() > 2 && segment.ends_with('}'), "a parameter is written {name}");
-      leaf.parameters.emplace_back(segment.substr(1, segment.size() - 2));
+      leaf.takes_rest = segment.ends_with(rest_mark);
+      CITADEL_CHECK(!leaf.takes_rest || rest.empty(), "{name...} is the last segment");
+      leaf.parameters.emplace_back(
+          segment.substr(1, segment.size() - 1 - (leaf.takes_rest ? rest_mark.size() : 1)));
     } else {
       CITADEL_CHECK(segment.find_first_of("{}%?#") == std::string_view::npos,
                     "a literal segment is plain text");
@@ -94,6 +107,11 @@ Result<Router::Match> Router::match(Request& request) const {
   const auto& leaf = found->second;
   for (std::size_t i = 0; i < values.size(); ++i) {
     Parameter parameter{leaf.parameters[i], {}};
+    if (leaf.takes_rest && i + 1 == values.size()) {
+      parameter.value = values[i];
+      request.path_parameters.push_back(std::move(parameter));
+      continue;
+    }
     CITADEL_TRY(percent_decode(values[i], Plus::literal, "the path", parameter.value));
     request.path_parameters.push_back(std::move(parameter));
   }

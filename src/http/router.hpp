@@ -4,7 +4,8 @@
 //   Router router;
 //   router.add(Method::get, "/v1/requests/{id}", {.deadline = 5s}, get_request);
 //
-// A fixed segment wins over a {parameter}. A path with a trailing slash is another path. HEAD is answered by
+// The last segment of a pattern may be {name...}: it takes the rest of the path, at least one segment, as it
+// was sent: nothing in it is decoded. A fixed segment wins over a {parameter}. A path with a trailing slash is another path. HEAD is answered by
 // GET's handler, without the body; OPTIONS and wrong methods are answered by the server from `allow`.
 #pragma once
 #include <functional>
@@ -49,7 +50,7 @@ class Router {
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
 
-  // A pattern is '/' and segments that are literals or {name}; a malformed or repeated one is a bug (CHECK).
+  // A pattern is '/' and segments that are literals, {name} or, at its end, {name...}; a malformed or repeated one is a bug (CHECK).
   void add(Method method, std::string_view pattern, RouteOptions options, Handler handler);
 
   struct NotFound {};

@@ -19,6 +19,8 @@ Router example() {
   router.add(Method::get, "/v1/requests/latest", {}, nothing);
   router.add(Method::get, "/v1/{kind}/of/{name}", {}, nothing);
   router.add(Method::get, "/", {}, nothing);
+  router.add(Method::get, "/tlog/tile/{path...}", {}, nothing);
+  router.add(Method::get, "/tlog/tile/fixed", {}, nothing);
   return router;
 }
 
@@ -54,6 +56,17 @@ TEST(Router, DecodesParameters) {
   EXPECT_EQ(matched(Method::get, "/v1/requests/a%00"), "400");
 }
 
+TEST(Router, TheRestOfThePathIsTakenAsItWasSent) {
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/0/x001/067.p/112?a=b"), "/tlog/tile/{path...} path=0/x001/067.p/112");
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/0"), "/tlog/tile/{path...} path=0");
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/0/"), "/tlog/tile/{path...} path=0/");
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/a%2Fb"), "/tlog/tile/{path...} path=a%2Fb");
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/fixed"), "/tlog/tile/fixed");
+  for (const auto* path : {"/tlog/tile", "/tlog/tile/", "/tlog/tile//x"}) {
+    EXPECT_EQ(matched(Method::get, path), "404") << path;
+  }
+}
+
 TEST(Router, NotListedIsNotFound) {
   for (const auto* path :
        {"/v1", "/v1/requests/", "/v1/requests/1/2", "/V1/requests", "//", "*", "", "/v1//of/x"}) {
@@ -72,6 +85,7 @@ TEST(RouterDeathTest, AWrongPatternIsABug) {
   EXPECT_DEATH(router.add(Method::get, "x", {}, nothing), "starts with");
   EXPECT_DEATH(router.add(Method::get, "/{", {}, nothing), "\\{name\\}");
   EXPECT_DEATH(router.add(Method::get, "/a{b}", {}, nothing), "plain text");
+  EXPECT_DEATH(router.add(Method::get, "/a/{b...}/c", {}, nothing), "last segment");
   EXPECT_DEATH(router.add(Method::get, "/a", {}, nullptr), "handler");
   router.add(Method::get, "/a/{b}", {}, nothing);
   EXPECT_DEATH(router.add(Method::get, "/a/{c}", {}, nothing), "added once");

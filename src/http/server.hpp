@@ -32,7 +32,7 @@ namespace citadel::http {
 // where it is not valid. Called on any executor, at once: it must not block.
 using Authenticator = std::function<Result<std::string>(std::string_view key)>;
 
-// What one finished request was, for metrics. Views are valid during the call.
+// What one finished request was, for metrics and the audit trail. Views are valid during the call.
 struct RequestSummary {
   Method method;
   std::string_view route;  // the pattern; "" where none matched
@@ -43,6 +43,8 @@ struct RequestSummary {
   // Of a streamed answer, which is reported at its end.
   Monotonic::duration streamed = {};
   enum class End : std::uint8_t { whole, cut } end = End::whole;
+  std::string_view remote = {}, request_id = {}, path = {};
+  std::string_view principal = {};  // "" where there was no authentication, or it failed
 };
 
 // Counters that any thread may read while the server runs.

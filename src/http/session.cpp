@@ -339,6 +339,10 @@ void Session::report(const Response& response, const Streaming* streamed) {
       summary.streamed = now - streamed->began_at;
       summary.end = streamed->whole ? RequestSummary::End::whole : RequestSummary::End::cut;
     }
+    summary.remote = request_.remote;
+    summary.request_id = request_.request_id;
+    summary.path = request_.path();
+    summary.principal = request_.principal;
     options.on_request(summary);
   }
   body_bytes_ = 0;

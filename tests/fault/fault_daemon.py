@@ -118,6 +118,7 @@ class Daemon:
             "drain": {"interval": '"5ms"', "batch_timeout": '"3s"', "batch_rows": 500},
             "journal": {"folder": f'"{self.folder}/journal"', "segment_bytes": '"256KiB"', "gather_bytes": '"128KiB"'},
             "admin": {"key_file": f'"{key_file}"'},
+            "audit": {"enabled": "false"},
         }
         for section, keys in (settings or {}).items():
             self.settings.setdefault(section, {}).update(keys)

@@ -58,6 +58,8 @@ interval = "5ms"
 batch_rows = 500
 [admin]
 key_file = "{self.folder}/admin.key"
+[audit]
+enabled = false
 """)
         self.environment = dict(os.environ, CITADEL_URL=f"http://127.0.0.1:{self.port}",
                                 CITADEL_KEY_FILE=f"{self.folder}/admin.key", XDG_STATE_HOME=f"{self.folder}/state")

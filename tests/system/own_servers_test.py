@@ -76,6 +76,11 @@ password_file = "{folder}/owner"
 folder = "{folder}/journal"
 [admin]
 key_file = "{folder}/admin.key"
+[audit]
+signing_key_file = "{folder}/signing.key"
+master_key_file = "{folder}/master.key"
+checkpoint_folder = "{folder}/checkpoint"
+journal_folder = "{folder}/audit-journal"
 """)
         environment = dict(os.environ, CITADEL_URL=f"http://127.0.0.1:{http}", CITADEL_KEY_FILE=f"{folder}/admin.key",
                            XDG_STATE_HOME=str(folder))
@@ -86,6 +91,10 @@ key_file = "{folder}/admin.key"
             assert done.returncode == expect, done
             return done
 
+        # A log is begun on purpose, with keys that somebody has made.
+        assert "citadel audit keygen" in citadel("serve", "--config", str(config), expect=1).stderr
+        assert citadel("audit", "keygen", "--config", str(config), "--origin", "example.com/audit").stdout.startswith(
+            "example.com/audit+")
         citadel("migrate", "--config", str(config))
         citadel("migrate", "--status", "--config", str(config))
         citadel("doctor", "--config", str(config), expect=1)  # fsync is off, and that is a fault

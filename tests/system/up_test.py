@@ -82,7 +82,7 @@ def check_serve_interrupted():
         config.write_text(
             f'[database]\nhost = "127.0.0.1"\nport = {silent.getsockname()[1]}\npassword_file = "{folder}/password"\n'
             f'[http]\nlisten = "127.0.0.1:{reserve_port()}"\n[journal]\nfolder = "{folder}/journal"\n'
-            f'[admin]\nkey_file = "{folder}/admin.key"\n')
+            f'[admin]\nkey_file = "{folder}/admin.key"\n[audit]\nenabled = false\n')
         process = subprocess.Popen([BINARY, "serve", "--config", str(config)], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
         silent.settimeout(30)

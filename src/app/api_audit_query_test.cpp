@@ -1,0 +1,94 @@
+#include "app/api_audit_query.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "audit/audit_testing.hpp"
+
+namespace citadel::app {
+namespace {
+
+using testing::HasSubstr;
+
+http::Request with(std::vector<http::Parameter> query) {
+  http::Request request;
+  request.query_parameters = std::move(query);
+  return request;
+}
+
+TEST(AuditQuery, NamesTheParameterThatIsWrong) {
+  const auto error = [](std::string name, std::string value) {
+    const auto filter = parse_search(with({{std::move(name), std::move(value)}}), 1'000);
+    return filter ? std::string("accepted") : filter.error().message;
+  };
+  EXPECT_EQ(error("limit", "1000"), "accepted");
+  EXPECT_EQ(error("limit", "1001"), "limit: must be an integer from 1 to 1000");
+  EXPECT_THAT(error("limit", "-1"), HasSubstr("limit: "));
+  EXPECT_EQ(error("outcome", "good"), "outcome: must be success, failure, denied or unknown");
+  EXPECT_EQ(error("outcome", "denied"), "accepted");
+  EXPECT_EQ(error("actor", ""), "actor: must have 1 to 1000 bytes");
+  EXPECT_EQ(error("cursor", ""), "cursor: is empty; leave it out for the first page");
+  EXPECT_THAT(error("from", "yesterday"), HasSubstr("from: must be an RFC 3339 time"));
+  EXPECT_THAT(error("colour", "red"), HasSubstr("'colour' is not known"));
+}
+
+TEST(AuditQuery, AckIsOneOfThree) {
+  EXPECT_EQ(*parse_ack(with({})), Ack::journal);
+  EXPECT_EQ(*parse_ack(with({{"ack", "checkpoint"}})), Ack::checkpoint);
+  EXPECT_EQ(parse_ack(with({{"ack", "disk"}})).error().message,
+            "ack: must be journal, database or checkpoint");
+}
+
+TEST(AuditQuery, AnIndexIsStrict) {
+  EXPECT_EQ(*parse_index("0", "index"), 0u);
+  for (const auto text : {"", "-1", "01", "1.0", "99999999999999999999"})
+    EXPECT_FALSE(parse_index(text, "index")) << text;
+}
+
+struct Keyed {
+  std::string error;
+  audit::Event event;
+};
+
+Keyed apply_key(std::string key, std::string_view body, audit::Event event = audit::minimal_event()) {
+  http::Request request;
+  request.headers.add("Idempotency-Key", key);
+  std::vector<audit::Event> events{std::move(event)};
+  const auto done = apply_idempotency_key(request, events, body);
+  return {done ? "" : done.error().message, events.front()};
+}
+
+TEST(IdempotencyKey, AUuidIsTheId) {
+  const auto id = audit::testing_id(77);
+  const auto keyed = apply_key(id.to_string(), R"({"action":"x.y"})");
+  EXPECT_EQ(keyed.error, "");
+  EXPECT_EQ(keyed.event.id, id);
+  EXPECT_EQ(keyed.event.time, WallTime(id.time())) << "a repeat has the same time";
+}
+
+// The same request has the same id, and another one another.
+TEST(IdempotencyKey, AnyTextMakesAnIdWithTheEventsTime) {
+  const auto body = R"({"time":"2026-11-25T12:00:00Z"})";
+  const auto one = apply_key("order 7", body), again = apply_key("order-7", body),
+             third = apply_key("order-7", body);
+  EXPECT_THAT(one.error, HasSubstr("printable ASCII"));
+  EXPECT_EQ(again.event.id, third.event.id);
+  EXPECT_TRUE(again.event.id.is_version7());
+  EXPECT_NE(apply_key("order-8", body).event.id, again.event.id);
+  auto other_tenant = audit::minimal_event();
+  other_tenant.tenant = "acme";
+  EXPECT_NE(apply_key("order-7", body, other_tenant).event.id, again.event.id);
+}
+
+TEST(IdempotencyKey, IsRefusedWhereItCannotHold) {
+  EXPECT_THAT(apply_key("order-7", "{}").error, HasSubstr("UUID of version 7 where the event has no time"));
+  const auto id = audit::testing_id(1).to_string();
+  EXPECT_THAT(apply_key(id, R"({"id":"x"})", audit::minimal_event(2)).error, HasSubstr("contradicts"));
+  http::Request request;
+  request.headers.add("Idempotency-Key", id);
+  std::vector<audit::Event> two(2, audit::minimal_event());
+  EXPECT_THAT(apply_idempotency_key(request, two, "[]").error().message, HasSubstr("a body of one event"));
+}
+
+}  // namespace
+}  // namespace citadel::app

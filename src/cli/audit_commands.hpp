@@ -1,0 +1,19 @@
+// The subcommands of `citadel audit`, a file each or a few of a kind.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace citadel::cli {
+
+struct Context;
+
+void add_audit_append(CLI::App& audit, Context& context);
+void add_audit_read(CLI::App& audit, Context& context);   // get, search, trace, tail
+void add_audit_proof(CLI::App& audit, Context& context);  // prove, check-proof
+void add_audit_export(CLI::App& audit, Context& context);
+void add_audit_verify(CLI::App& audit, Context& context);
+void add_audit_key(CLI::App& audit, Context& context);  // keygen, key, accept-fork
+
+}  // namespace citadel::cli

@@ -1,0 +1,107 @@
+#include "cli/audit_support.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <sstream>
+
+#include "base/file.hpp"
+#include "crypto/sha256.hpp"
+#include "json/serialize.hpp"
+
+namespace citadel::cli {
+namespace {
+
+constexpr std::size_t state_bytes_max = 1 << 20;
+constexpr std::string_view separator = "\n--\n";
+
+std::filesystem::path trusted_file(const std::string& url) {
+  return state_folder() / fmt::format("audit-{}", to_hex(crypto::sha256(as_bytes(url))).substr(0, 16));
+}
+
+Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
+  tlog::LogPolicy policy;
+  std::istringstream in(lines);
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty() || line.front() == '#' || line.starts_with("PRIVATE+")) continue;
+    CITADEL_ASSIGN(auto key, tlog::NoteVerifier::parse(line));
+    policy.log_keys.push_back(std::move(key));
+  }
+  if (policy.log_keys.empty())
+    return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
+  policy.origin = policy.log_keys.front().name();
+  return policy;
+}
+
+}  // namespace
+
+std::filesystem::path state_folder() {
+  const char* const state = std::getenv("XDG_STATE_HOME");
+  const char* const home = std::getenv("HOME");
+  const std::filesystem::path base = state != nullptr && *state != '\0' ? std::filesystem::path(state)
+                                     : home != nullptr ? std::filesystem::path(home) / ".local/state"
+                                                       : std::filesystem::path("/tmp");
+  return base / "citadel";
+}
+
+Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file) {
+  if (tlog::NoteVerifier::parse(key_or_file)) return policy_of_lines(key_or_file);
+  std::error_code ignored;
+  if (!std::filesystem::exists(key_or_file, ignored)) {
+    return fail(Code::invalid_argument,
+                fmt::format("--key: '{}' is neither a verifier key nor a file of them", key_or_file));
+  }
+  CITADEL_ASSIGN(const auto lines, read_file(key_or_file, state_bytes_max));
+  return policy_of_lines(lines);
+}
+
+Result<std::optional<TrustedLog>> load_trusted(const std::string& url) {
+  const auto text = read_file(trusted_file(url), state_bytes_max);
+  if (!text && text.error().code == Code::not_found) return std::optional<TrustedLog>();
+  if (!text) return std::unexpected(text.error());
+  const auto at = text->find(separator);
+  if (at == std::string::npos)
+    return fail(Code::corrupt, fmt::format("{} is not ours", trusted_file(url).string()));
+  return std::optional(TrustedLog{text->substr(0, at), text->substr(at + separator.size())});
+}
+
+Result<void> store_trusted(const std::string& url, const TrustedLog& trusted) {
+  const auto file = trusted_file(url);
+  std::error_code ignored;  // shows in the write, with the name
+  std::filesystem::create_directories(file.parent_path(), ignored);
+  return write_file_durably(file, fmt::format("{}{}{}", trusted.key, separator, trusted.checkpoint), 0600);
+}
+
+Result<std::string> fetch_keys(ApiClient& client) {
+  CITADEL_ASSIGN(const auto answer, client.get("/v1/audit/key", Deadline::after(std::chrono::seconds(10))));
+  std::string keys = text_at(answer, "/key");
+  boost::system::error_code missing;
+  if (const auto* older = answer.find_pointer("/older_keys", missing);
+      older != nullptr && older->is_array()) {
+    for (const auto& key : older->get_array()) {
+      if (key.is_string()) keys.append("\n").append(key.get_string());
+    }
+  }
+  return keys;
+}
+
+Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client, const std::string& given) {
+  if (!given.empty()) return policy_of_key(given);
+  CITADEL_ASSIGN(const auto trusted, load_trusted(context.url));
+  if (trusted) return policy_of_lines(trusted->key);
+  if (client == nullptr) {
+    return fail(Code::invalid_argument,
+                "--key: give the log's verifier key, as `citadel audit key` prints it");
+  }
+  CITADEL_ASSIGN(const auto keys, fetch_keys(*client));
+  return policy_of_lines(keys);
+}
+
+std::string text_at(const boost::json::value& object, std::string_view pointer) {
+  boost::system::error_code missing;
+  const auto* const found = object.find_pointer(pointer, missing);
+  if (found == nullptr || found->is_null()) return {};
+  return found->is_string() ? std::string(found->get_string()) : citadel::json::serialize(*found);
+}
+
+}  // namespace citadel::cli

@@ -1,0 +1,36 @@
+// What the audit commands share: the log's keys, what this user verified before, and JSON of the daemon.
+#pragma once
+#include <boost/json/value.hpp>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "cli/api_client.hpp"
+#include "tlog/checkpoint.hpp"
+
+namespace citadel::cli {
+
+// $XDG_STATE_HOME/citadel, or ~/.local/state/citadel.
+std::filesystem::path state_folder();
+
+// Whom to trust about a log. --key is a verifier key, or a file whose lines are some.
+Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file);
+
+// What was verified of the log at this URL: the keys that were seen first, and the checkpoint of the last
+// verification that passed. Later ones are held against both.
+struct TrustedLog {
+  std::string key;         // verifier keys, one a line
+  std::string checkpoint;  // a note; "" where none was verified yet
+};
+Result<std::optional<TrustedLog>> load_trusted(const std::string& url);
+Result<void> store_trusted(const std::string& url, const TrustedLog& trusted);
+
+// The keys that the daemon gives, one a line, the one that signs first.
+Result<std::string> fetch_keys(ApiClient& client);
+// The keys given, else those trusted, else the daemon's own: and then they are as true as the daemon.
+Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client, const std::string& given);
+
+// A member of an object as text: "" where it is not there.
+std::string text_at(const boost::json::value& object, std::string_view pointer);
+
+}  // namespace citadel::cli

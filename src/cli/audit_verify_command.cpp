@@ -1,0 +1,277 @@
+// citadel audit verify: the whole log, entry by entry, against its signed checkpoint: online through the
+// daemon, or offline from an export and the verifier key alone. A verification that passes is remembered: the
+// next one must extend its checkpoint.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <iostream>
+#include <memory>
+
+#include "audit/export_verifier.hpp"
+#include "base/file.hpp"
+#include "base/time_text.hpp"
+#include "cli/audit_commands.hpp"
+#include "cli/audit_support.hpp"
+#include "cli/log_walk.hpp"
+#include "cli/table.hpp"
+#include "json/serialize.hpp"
+
+namespace citadel::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr auto patience = std::chrono::seconds(60);
+constexpr std::size_t note_file_bytes_max = 1 << 20;
+constexpr std::size_t piece_bytes = 1 << 20;
+
+struct VerifyOptions {
+  std::string file, key, older;
+  std::uint64_t pruned = 0;
+  bool forget = false, silent = false, sealed = false;
+};
+
+struct Outcome {
+  Result<tlog::VerifiedCheckpoint> checkpoint;
+  audit::VerifierCounts counts = {};
+  std::optional<audit::Finding> finding = {};
+  std::uint64_t tiles = 0;
+  bool held_against_older = false;
+};
+
+// Whether the log is at fault, and not the way to it.
+bool is_fault(const Error& error) {
+  return error.code == Code::corrupt || error.code == Code::conflict || error.code == Code::unauthenticated ||
+         error.code == Code::permission_denied;
+}
+
+std::string finding_text(const Outcome& outcome) {
+  if (!outcome.finding) return outcome.checkpoint.error().message;
+  const auto& found = *outcome.finding;
+  if (found.first == found.end) return found.what;
+  if (found.end - found.first == 1) return fmt::format("entry {}: {}", found.first, found.what);
+  return fmt::format("entries {} to {}: {}", found.first, found.end - 1, found.what);
+}
+
+void print_passed(const Context& context, const Outcome& outcome) {
+  const auto& counts = outcome.counts;
+  const auto count = [](std::uint64_t n) { return format_count(static_cast<std::int64_t>(n)); };
+  *context.out << fmt::format("good: {} entries of {} are as they were written\n", count(counts.entries),
+                              outcome.checkpoint->checkpoint.origin);
+  *context.out << fmt::format("  contents checked   {}, {} erased, pruned or left out\n",
+                              count(counts.envelopes), count(counts.envelopes_missing));
+  *context.out << fmt::format("  groups checked     {}, {} not opened\n", count(counts.groups),
+                              count(counts.groups_missing));
+  *context.out << fmt::format("  producers          {}\n", counts.by_producer.size());
+  if (outcome.tiles > 0) *context.out << fmt::format("  tiles compared     {}\n", count(outcome.tiles));
+  if (counts.sequences_excused > 0) {
+    *context.out << fmt::format("  lost, and recorded {}\n", count(counts.sequences_excused));
+  }
+  if (counts.first_time) {
+    *context.out << fmt::format("  times              {} to {}\n", format_time(*counts.first_time),
+                                format_time(*counts.last_time));
+  }
+  *context.out << (outcome.held_against_older ? "  extends the checkpoint that was verified before\n"
+                                              : "  no earlier checkpoint was there to hold it against\n");
+}
+
+int report_outcome(const Context& context, const Outcome& outcome) {
+  const bool passed = outcome.checkpoint.has_value();
+  if (!passed && !is_fault(outcome.checkpoint.error())) return context.report(outcome.checkpoint.error());
+  if (context.json) {
+    json::object out{{"passed", passed},
+                     {"entries", outcome.counts.entries},
+                     {"envelopes", outcome.counts.envelopes},
+                     {"envelopes_missing", outcome.counts.envelopes_missing},
+                     {"groups", outcome.counts.groups},
+                     {"groups_missing", outcome.counts.groups_missing},
+                     {"producers", outcome.counts.by_producer.size()},
+                     {"sequences_excused", outcome.counts.sequences_excused},
+                     {"older", outcome.held_against_older}};
+    if (passed) {
+      out["origin"] = outcome.checkpoint->checkpoint.origin;
+      out["size"] = outcome.checkpoint->checkpoint.size;
+    } else {
+      out["fault"] = finding_text(outcome);
+      if (outcome.finding && outcome.finding->first != outcome.finding->end) {
+        out["index"] = outcome.finding->first;
+        out["index_end"] = outcome.finding->end;
+      }
+    }
+    *context.out << citadel::json::serialize(out) << '\n';
+  } else if (passed) {
+    print_passed(context, outcome);
+  } else {
+    *context.out << fmt::format("FAULT after {} good entries\n  {}\n",
+                                format_count(static_cast<std::int64_t>(outcome.counts.entries)),
+                                finding_text(outcome));
+  }
+  return passed ? exit_good : exit_check_failed;
+}
+
+// ---- offline
+
+Outcome verify_file(const VerifyOptions& options, audit::VerifierOptions verifying) {
+  const bool older = verifying.older_checkpoint.has_value();
+  audit::ExportVerifier verifier(std::move(verifying), options.pruned);
+  const UniqueFd file(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return {.checkpoint = fail_errno(errno, options.file)};
+  std::string piece(piece_bytes, '\0');
+  Result<void> fed;
+  while (fed) {
+    const auto n = ::read(file.get(), piece.data(), piece.size());
+    if (n < 0) fed = fail_errno(errno, options.file);
+    if (n <= 0) break;
+    fed = verifier.feed(std::string_view(piece).substr(0, static_cast<std::size_t>(n)));
+  }
+  Outcome out{.checkpoint =
+                  fed ? verifier.finish() : Result<tlog::VerifiedCheckpoint>(std::unexpected(fed.error()))};
+  out.held_against_older = older;
+  if (verifier.verifier()) {
+    out.counts = verifier.verifier()->counts();
+    out.finding = verifier.verifier()->finding();
+  }
+  return out;
+}
+
+int run_offline(const Context& context, const VerifyOptions& options) {
+  if (options.key.empty()) {
+    return context.report(
+        Error(Code::invalid_argument, "--key: give the log's verifier key, as it was when you got it"));
+  }
+  auto policy = policy_of_key(options.key);
+  if (!policy) return context.report(policy.error());
+  audit::VerifierOptions verifying{.policy = *std::move(policy)};
+  if (!options.older.empty()) {
+    auto older = read_file(options.older, note_file_bytes_max);
+    if (!older) return context.report(older.error());
+    verifying.older_checkpoint = *std::move(older);
+  }
+  return report_outcome(context, verify_file(options, std::move(verifying)));
+}
+
+// ---- online
+
+class Online {
+ public:
+  Online(const Context& context, ApiClient client, const VerifyOptions& options)
+      : context_(context), client_(std::move(client)), options_(options) {}
+
+  Outcome run() {
+    auto checkpoint = walk();
+    Outcome out{.checkpoint = std::move(checkpoint)};
+    out.held_against_older = held_against_older_;
+    if (walk_) {
+      out.counts = walk_->verifier().counts();
+      out.finding = walk_->verifier().finding();
+      // The daemon could not read this one.
+      const auto next = walk_->verifier().next_index();
+      if (unreadable_) out.finding = audit::Finding{next, next + 1, out.checkpoint.error().message};
+      out.tiles = walk_->tiles_checked();
+    }
+    return out;
+  }
+  // Tells the daemon, whose metrics and log then show it.
+  void tell(const Outcome& outcome);
+
+ private:
+  Result<tlog::VerifiedCheckpoint> walk();
+  Result<std::string> get(const std::string& path);
+  Result<void> stream(std::uint64_t size);
+
+  const Context& context_;
+  ApiClient client_;
+  const VerifyOptions& options_;
+  std::unique_ptr<LogWalk> walk_;
+  bool held_against_older_ = false, unreadable_ = false;
+};
+
+Result<std::string> Online::get(const std::string& path) {
+  CITADEL_ASSIGN(auto answer, client_.call(http::Method::get, path, "", Deadline::after(patience)));
+  if (answer.status >= 400) return std::unexpected(error_of(answer));
+  return std::move(answer.body);
+}
+
+// A daemon that meets a damaged row in the middle can only break off; asked from there on, it says why.
+Result<void> Online::stream(std::uint64_t size) {
+  Result<void> done;
+  for (int i = 0; i < 2; ++i) {
+    const auto next = walk_->verifier().next_index();
+    if (next == size) return {};
+    done = client_.stream(fmt::format("/v1/audit/export?cursor={}&limit={}{}", next, size - next,
+                                      options_.sealed ? "" : "&open=groups"),
+                          Deadline::after(patience), patience,
+                          [&](std::string_view piece) { return walk_->feed(piece); });
+    if (done || done.error().code != Code::connection_lost) break;
+  }
+  unreadable_ = !done && done.error().code == Code::corrupt && !walk_->verifier().finding();
+  return done;
+}
+
+Result<tlog::VerifiedCheckpoint> Online::walk() {
+  CITADEL_ASSIGN(auto trusted, options_.forget ? std::optional<TrustedLog>() : load_trusted(context_.url));
+  CITADEL_ASSIGN(const auto keys, fetch_keys(client_));
+  CITADEL_ASSIGN(auto policy, choose_policy(context_, &client_, options_.key));
+  audit::VerifierOptions verifying{.policy = std::move(policy)};
+  if (trusted && !trusted->checkpoint.empty()) verifying.older_checkpoint = trusted->checkpoint;
+  if (!options_.older.empty()) {
+    CITADEL_ASSIGN(verifying.older_checkpoint, read_file(options_.older, note_file_bytes_max));
+  }
+  held_against_older_ = verifying.older_checkpoint.has_value();
+  CITADEL_ASSIGN(const auto note, get("/tlog/checkpoint"));
+  // Its signature comes first: nothing else of a checkpoint means anything.
+  CITADEL_ASSIGN(const auto opened, tlog::open_checkpoint(note, verifying.policy));
+  const auto size = opened.checkpoint.size;
+  CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size, [this](const tlog::TilePath& path) {
+                   return get("/tlog/" + path.encode());
+                 }));
+  CITADEL_TRY(stream(size));
+  CITADEL_ASSIGN(auto checkpoint, walk_->finish(note));
+  if (!trusted) trusted = TrustedLog{keys, ""};
+  trusted->checkpoint = note;
+  CITADEL_TRY(store_trusted(context_.url, *trusted));
+  return checkpoint;
+}
+
+void Online::tell(const Outcome& outcome) {
+  const bool passed = outcome.checkpoint.has_value();
+  if (options_.silent || (!passed && !is_fault(outcome.checkpoint.error()))) return;
+  const json::object body{{"entries", outcome.counts.entries},
+                          {"passed", passed},
+                          {"finding", passed ? std::string() : finding_text(outcome).substr(0, 1'000)}};
+  const auto told =
+      client_.post("/v1/audit/verifications", citadel::json::serialize(body), Deadline::after(patience));
+  if (!told) *context_.err << fmt::format("the daemon was not told: {}\n", told.error().message);
+}
+
+int run_verify_log(const Context& context, const VerifyOptions& options) {
+  if (!options.file.empty()) return run_offline(context, options);
+  auto client = ApiClient::open(context);
+  if (!client) return context.report(client.error());
+  Online online(context, *std::move(client), options);
+  const auto outcome = online.run();
+  online.tell(outcome);
+  return report_outcome(context, outcome);
+}
+
+}  // namespace
+
+void add_audit_verify(CLI::App& audit, Context& context) {
+  auto* const verify =
+      audit.add_subcommand("verify", "Verify the whole log, through the daemon or from an export");
+  const auto options = std::make_shared<VerifyOptions>();
+  verify->add_option("--export", options->file, "An export (jsonl) to verify offline, with --key");
+  verify->add_option("--key", options->key, "The log's verifier key, or a file of them");
+  verify->add_option("--older", options->older, "A checkpoint, kept from earlier, that the log must extend");
+  verify->add_option("--pruned", options->pruned, "An export may begin at an index up to this");
+  verify->add_flag("--sealed", options->sealed,
+                   "Do not have groups decrypted: their commitments are not checked then");
+  verify->add_flag("--forget", options->forget, "Trust this log anew, whatever was verified before");
+  verify->add_flag("--silent", options->silent, "Do not tell the daemon what was found");
+  verify->callback([&context, options] { context.exit_code = run_verify_log(context, *options); });
+}
+
+}  // namespace citadel::cli
