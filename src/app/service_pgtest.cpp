@@ -48,6 +48,7 @@ class ServiceTest : public testing::Test {
     config_.journal.folder = folder_ / "journal";
     config_.drain.interval = 1ms;
     config_.runtime.threads = 2;
+    config_.audit.enabled = false;  // tests/system/audit_test.py has it on
   }
 
   void start() {

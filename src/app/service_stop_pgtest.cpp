@@ -39,6 +39,7 @@ class ServiceStopTest : public testing::Test {
     config_ = *std::move(config);
     config_.journal.folder = folder_.path() / "journal";
     config_.http.listen = {"127.0.0.1", 0};
+    config_.audit.enabled = false;
     config_.database.host = servers_->pooled().host;
     config_.database.port = servers_->pooled().port;
     config_.database.name = name;

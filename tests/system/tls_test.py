@@ -62,7 +62,7 @@ class Encrypted:
             f'[http]\nlisten = "127.0.0.1:{self.port}"\n[database]\nport = {citadel.pgpool}\napplication_name = "encrypted"\n{way}'
             f'password_file = "{secrets}/citadel_app.password"\n[database.direct]\nport = {citadel.postgres}\n{way}'
             f'[owner]\npassword_file = "{secrets}/citadel_owner.password"\n[journal]\nfolder = "{self.folder}/journal"\n'
-            f'[admin]\nkey_file = "{self.folder}/admin.key"\n')
+            f'[admin]\nkey_file = "{self.folder}/admin.key"\n[audit]\nenabled = false\n')
 
     def command(self, *arguments, expect=0):
         done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, check=False, timeout=60,
