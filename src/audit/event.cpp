@@ -131,9 +131,8 @@ EventLimits EventLimits::widest() {
 
 Result<void> check_event(const Event& event, const EventLimits& limits) {
   if (!event.id.is_version7()) return refuse("/id", "must be a UUID of version 7 (RFC 9562)");
-  // First the id: an event without a time of its own has the id's.
-  CITADEL_TRY(check_time("/id", event.id.time(), event, limits));
   CITADEL_TRY(check_time("/time", event.time, event, limits));
+  CITADEL_TRY(check_time("/id", event.id.time(), event, limits));
   CITADEL_TRY(check_texts(event, limits));
   if (!is_action_name(event.action))
     return refuse("/action", "must be words of a-z, 0-9 and _, joined by dots");

@@ -71,7 +71,11 @@ class EventReader {
       const auto id = parse_uuid(*text);
       if (!id || !id->is_version7()) in.refuse("id", "must be a UUID of version 7 (RFC 9562)");
       event.id = id.value_or(Uuid{});
-      if (!time && id) event.time = event.id.time();
+      if (time || !id) return;
+      // A time that only the id gave is the id's fault.
+      event.time = event.id.time();
+      if (event.time < now_ - limits_.past_max || event.time > now_ + limits_.future_max)
+        in.refuse("id", "its time must lie within the limits of an event's time");
     } else {
       event.id = new_uuid7(event.time, random_);
     }

@@ -144,7 +144,7 @@ TEST(EventJson, EachFieldThatIsMissingOrWrongIsNamed) {
   EXPECT_THAT(error_with(R"("time":"2026-11-25T12:10:01Z")"), StartsWith("/time: its time must lie between"));
   EXPECT_THAT(error_with(R"("time":"2026-10-26T11:00:00Z")"), StartsWith("/time: its time must lie between"));
   EXPECT_THAT(error_with(R"("id":"00000000-0000-7000-8000-000000000000")"),
-              StartsWith("/id: its time must lie"));
+              StartsWith("/id: its time must lie within"));
   EXPECT_EQ(error_with(R"("outcome":"ok")"),
             R"(/outcome: must be "success", "failure", "denied" or "unknown")");
   EXPECT_THAT(error_with(R"("trace_id":"00000000000000000000000000000000")"),
