@@ -322,7 +322,7 @@ Result<std::vector<Recorded>> AuditTrail::Impl::plan(const std::vector<Event>& e
   return out;
 }
 
-Task<Result<std::vector<Recorded>>> AuditTrail::record(std::vector<Event> events, Deadline deadline) {
+Task<Result<std::vector<Recorded>>> AuditTrail::record(const std::vector<Event>& events, Deadline deadline) {
   auto& impl = *impl_;
   std::vector<journal::Record> records;
   CITADEL_CO_ASSIGN(auto out, impl.plan(events, records));

@@ -48,7 +48,7 @@ class AuditTrail {
 
   // Takes the events or none of them; they have passed check_event(). In the order of the events.
   // conflict where an id was used for another event ("/3/id: …"), and what Journal::append() says.
-  Task<Result<std::vector<Recorded>>> record(std::vector<audit::Event> events, Deadline deadline);
+  Task<Result<std::vector<Recorded>>> record(const std::vector<audit::Event>& events, Deadline deadline);
   // What the daemon saw. The first waits until it is durable, for what must not happen unrecorded.
   Task<Result<void>> record_own(OwnEvent own, Deadline deadline);
   void note(OwnEvent own);

@@ -5,9 +5,7 @@
 namespace citadel::app {
 
 crypto::Digest content_digest(const audit::Event& event) {
-  audit::Event said = event;
-  said.received_at = said.time;
-  std::string bytes = audit::encode_envelope(said);
+  std::string bytes = audit::encode_envelope(event, event.time);
   for (const auto& group : event.groups) {
     append_be<std::uint32_t>(bytes, static_cast<std::uint32_t>(group.size()));
     bytes += group;

@@ -53,6 +53,10 @@ void read_fixed(cbor::Reader& in, std::uint64_t key, Event& event) {
 }  // namespace
 
 std::string encode_envelope(const Event& event) {
+  return encode_envelope(event, event.received_at);
+}
+
+std::string encode_envelope(const Event& event, WallTime received_at) {
   const auto texts = texts_of(event);
   std::size_t count = required + (event.trace_id.empty() ? 0 : 1), size_bytes = 64;
   for (const std::string* text : texts) {
@@ -65,7 +69,7 @@ std::string encode_envelope(const Event& event) {
   key(Key::version).number(version_1);
   key(Key::id).bytes(bytes_of(event.id));
   key(Key::time).integer(event.time.time_since_epoch().count());
-  key(Key::received_at).integer(event.received_at.time_since_epoch().count());
+  key(Key::received_at).integer(received_at.time_since_epoch().count());
   key(Key::outcome).number(static_cast<std::uint64_t>(event.outcome));
   if (!event.trace_id.empty()) {
     key(Key::trace_id).bytes(as_bytes(from_hex(event.trace_id).value_or("")));

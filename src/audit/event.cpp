@@ -20,6 +20,13 @@ std::unexpected<Error> refuse(std::string_view field, std::string_view what) {
   return fail(Code::invalid_argument, fmt::format("{}: {}", field, what));
 }
 
+// Without an early end, so that many bytes are looked at together.
+bool has_control(std::string_view text) {
+  bool found = false;
+  for (const char c : text) found |= static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  return found;
+}
+
 enum class Presence : std::uint8_t { required, optional };
 
 Result<void> check_text(std::string_view field, std::string_view text, Presence presence,
@@ -29,8 +36,7 @@ Result<void> check_text(std::string_view field, std::string_view text, Presence 
     return refuse(field,
                   fmt::format("must be a text of at most {} bytes, not of {}", bytes_max, text.size()));
   }
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
-  if (std::ranges::any_of(text, is_control)) return refuse(field, "must not hold control characters");
+  if (has_control(text)) return refuse(field, "must not hold control characters");
   if (!is_utf8(text)) return refuse(field, "must be UTF-8");
   return {};
 }

@@ -20,6 +20,7 @@ namespace citadel::audit {
 
 // The exact bytes that the envelope's commitment is of, and back.
 std::string encode_envelope(const Event& event);
+std::string encode_envelope(const Event& event, WallTime received_at);  // as though it had come then
 Result<Event> decode_envelope(
     Bytes bytes);  // without groups; corrupt where it is not what encode_envelope makes
 

@@ -40,19 +40,30 @@ bool from_base64(std::string_view text, std::string& out) {
   const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
   out.resize(text.size() / 4 * 3);
   char* to = out.data();
-  for (std::size_t at = 0; at < text.size(); at += 4) {
-    const std::size_t missing = at + 4 == text.size() ? padding : 0;
+  const auto put = [&](std::uint32_t group) {
+    for (std::size_t i = 0; i < 3; ++i) *to++ = static_cast<char>(group >> (16 - 8 * i));
+  };
+  const auto digit_at = [&](std::size_t at) -> std::uint32_t {
+    return digits[static_cast<unsigned char>(text[at])];
+  };
+  std::size_t at = 0;
+  for (; at + 4 < text.size(); at += 4) {
+    const std::uint32_t a = digit_at(at), b = digit_at(at + 1), c = digit_at(at + 2), d = digit_at(at + 3);
+    // A digit has six bits, what is none has all eight.
+    if ((a | b | c | d) > 63) return false;
+    put(a << 18 | b << 12 | c << 6 | d);
+  }
+  if (at < text.size()) {
     std::uint32_t group = 0, seen = 0;
-    for (std::size_t i = 0; i < 4 - missing; ++i) {
-      const std::uint32_t digit = digits[static_cast<unsigned char>(text[at + i])];
+    for (std::size_t i = 0; i < 4 - padding; ++i) {
+      const std::uint32_t digit = digit_at(at + i);
       seen |= digit;
       group |= digit << (18 - 6 * i);
     }
-    // A digit has six bits, what is none has all eight.
     if (seen > 63) return false;
     // What the padding cuts off must be zero, or several texts would stand for the same bytes.
-    if ((group & ((1u << (8 * missing)) - 1)) != 0) return false;
-    for (std::size_t i = 0; i < 3; ++i) *to++ = static_cast<char>(group >> (16 - 8 * i));
+    if ((group & ((1u << (8 * padding)) - 1)) != 0) return false;
+    put(group);
   }
   out.resize(out.size() - padding);
   return true;

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
 #include <iterator>
+
+#include "base/bytes.hpp"
 
 namespace citadel {
 namespace {
@@ -52,6 +55,14 @@ void append_escape(std::string& to, char c) {
   }
 }
 
+// Whether each of eight bytes stands for itself. A borrow comes only from a byte that does not.
+bool all_plain(std::uint64_t bytes) {
+  constexpr std::uint64_t ones = 0x0101'0101'0101'0101u, highs = 0x80 * ones;
+  const auto below = [](std::uint64_t each, std::uint64_t limit) { return (each - limit * ones) & ~each; };
+  const auto equals = [&](char c) { return below(bytes ^ static_cast<unsigned char>(c) * ones, 1); };
+  return ((bytes | below(bytes, 0x20) | equals('"') | equals('\\') | equals(0x7F)) & highs) == 0;
+}
+
 // By byte: whether it stands for itself, as most do.
 constexpr auto plain_bytes = [] {
   std::array<bool, 256> table{};
@@ -63,13 +74,21 @@ bool is_plain(char c) {
   return plain_bytes[static_cast<unsigned char>(c)];
 }
 
+// How many bytes at the front of `text` stand for themselves.
+std::size_t plain_prefix(std::string_view text) {
+  std::size_t at = 0;
+  while (at + sizeof(std::uint64_t) <= text.size() && all_plain(load_le<std::uint64_t>(text.data() + at)))
+    at += sizeof(std::uint64_t);
+  while (at < text.size() && is_plain(text[at])) ++at;
+  return at;
+}
+
 }  // namespace
 
 void append_escaped(std::string& to, std::string_view text) {
   while (!text.empty()) {
-    std::size_t plain = 0;
-    while (plain < text.size() && is_plain(text[plain])) ++plain;
-    to += text.substr(0, plain);
+    const std::size_t plain = plain_prefix(text);
+    to.append(text.data(), plain);
     text.remove_prefix(plain);
     if (text.empty()) return;
     std::size_t length = 1;

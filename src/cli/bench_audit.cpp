@@ -84,9 +84,9 @@ Result<Lone> lone_producer(const std::filesystem::path& folder, std::chrono::sec
         ::fdatasync(file.get()) != 0)
       return fail_errno(errno, "the yardstick's file");
     theirs.push_back(us_since(began));
-    std::vector<audit::Event> events{bench_event(++number, system_clock().wall(), random)};
+    const std::vector<audit::Event> events{bench_event(++number, system_clock().wall(), random)};
     began = Monotonic::now();
-    CITADEL_TRY(aio::run(context, trail->record(std::move(events), Deadline::after(10s))));
+    CITADEL_TRY(aio::run(context, trail->record(events, Deadline::after(10s))));
     ours.push_back(us_since(began));
   }
   return Lone{median(std::move(ours)), median(std::move(theirs))};
