@@ -26,6 +26,7 @@ PoolCore::PoolCore(PoolLimits limits, std::uint64_t seed, MonotonicTime now)
     : limits_(limits),
       upkeep_interval_(upkeep_interval_for(limits)),
       random_(seed),
+      last_return_(now),
       upkeep_at_(now + upkeep_interval_) {
   CITADEL_CHECK(limits.size_max >= 1 && limits.size_min <= limits.size_max,
                 "size_min or size_max is out of range");
@@ -146,6 +147,7 @@ void PoolCore::release(Slot slot, Return how, MonotonicTime now) {
                 "a session came back that is not lent");
   auto& place = slots_[slot];
   const auto lent_at = place.since;
+  last_return_ = now;
   if (how == Return::broken) {
     lose(slot, now);
   } else if (how == Return::demoted) {
@@ -284,7 +286,13 @@ bool PoolCore::may_serve(std::size_t ahead, MonotonicTime now) {
   if (count(State::lent) + ahead < limit()) return true;
   Waiter waiter = first_;
   for (std::size_t i = 0; i < ahead; ++i) waiter = waiters_[waiter].after;
-  const auto patient_at = waiters_[waiter].since + limits_.patience;
+  auto patient_at = waiters_[waiter].since + limits_.patience;
+  if (ahead > 0) {
+    // It waits for what is on its way: more at once would only come more slowly. Not so where calls are
+    // stuck.
+    if (count(State::lent) < limit()) return false;
+    patient_at = std::max(patient_at, last_return_ + limits_.patience);
+  }
   if (now >= patient_at) return true;
   patience_at_ = std::min(patience_at_, patient_at);
   return false;

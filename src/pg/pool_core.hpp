@@ -13,7 +13,7 @@
 //   has one too.
 // - Waiters are served first come first served. A session that comes back goes to the first of them at once.
 // - No more than limit() sessions are lent, unless the first waiter has waited `patience`; never more than
-//   size_max.
+//   size_max. Beyond the limit they are opened one at a time, unless no session came back for as long.
 // - A session is opened only where waiters outnumber the sessions on their way, or fewer than size_min are
 //   there.
 // - After an open failed, one at a time is tried, with exponential backoff and full jitter, until one
@@ -201,6 +201,7 @@ class PoolCore {
   const PoolLimits limits_;
   const Monotonic::duration upkeep_interval_;
   SeededRandom random_;
+  MonotonicTime last_return_;  // of a lent session, in whatever state
   std::optional<resilience::AdaptiveLimiter> limiter_;
   std::vector<Place> slots_;
   std::vector<Slot> free_;

@@ -66,10 +66,15 @@ TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {
 }
 
 // A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
-// Gives how many were busy on average.
-double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
+// Opens take `open_time`, one after the other.
+struct Load {
+  double busy = 0;           // on average, in the last 30 of 60 s
+  std::uint64_t opened = 0;  // sessions, in all
+};
+Load run_load(PoolLimits limits, double (*milliseconds)(double lent), Monotonic::duration open_time = 0ms) {
   StillPool pool(limits);
   std::multimap<MonotonicTime, Slot> busy;
+  std::multimap<MonotonicTime, Slot> opening;
   const auto begin = [&](Slot slot) {
     const std::chrono::duration<double, std::milli> length(
         milliseconds(static_cast<double>(pool.core.count(State::lent))));
@@ -77,7 +82,10 @@ double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
   };
   const auto drain = [&] {
     while (const auto action = pool.core.next_action()) {
-      if (action->what == Do::open) pool.core.opened(action->slot, pool.now);
+      if (action->what == Do::open) {
+        opening.emplace(opening.empty() ? pool.now + open_time : opening.rbegin()->first + open_time,
+                        action->slot);
+      }
       if (action->what == Do::hand) begin(action->slot);
     }
   };
@@ -87,7 +95,15 @@ double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
   int samples = 0;
   const auto end = pool.now + 60s;
   while (pool.now < end) {
-    const auto [when, slot] = *busy.begin();
+    const auto when = busy.empty() ? MonotonicTime::max() : busy.begin()->first;
+    if (!opening.empty() && opening.begin()->first <= std::min(when, pool.core.next_wake())) {
+      const auto [ready, opened] = *opening.begin();
+      opening.erase(opening.begin());
+      pool.now = std::max(pool.now, ready);
+      pool.core.opened(opened, pool.now);
+      drain();
+      continue;
+    }
     if (const auto wake = pool.core.next_wake(); wake <= when) {
       pool.now = std::max(pool.now, wake);
       pool.core.tick(pool.now);
@@ -95,6 +111,7 @@ double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
       continue;
     }
     pool.now = when;
+    const Slot slot = busy.begin()->second;
     busy.erase(busy.begin());
     pool.core.release(slot, Return::idle, pool.now);
     if (const auto asked = pool.core.acquire(pool.now, {}); asked.kind == Kind::granted) begin(asked.slot);
@@ -103,13 +120,16 @@ double busy_on_average(PoolLimits limits, double (*milliseconds)(double lent)) {
     sum += static_cast<double>(pool.core.count(State::lent));
     ++samples;
   }
-  return sum / samples;
+  return {sum / samples, pool.core.totals().opened};
 }
 
 // Eight at once are fast; more only lengthen each other's calls, and cost a little of throughput besides.
+double degrading(double lent) {
+  return std::max(1.0, lent / 8) * (1 + lent / 200);
+}
+
 TEST(PoolCore, ShortCallsStayNearTheOptimum) {
-  const auto busy =
-      busy_on_average(adaptive(100), [](double lent) { return std::max(1.0, lent / 8) * (1 + lent / 200); });
+  const auto busy = run_load(adaptive(100), degrading).busy;
   EXPECT_LT(busy, 30);
   EXPECT_GT(busy, 3);
 }
@@ -117,7 +137,18 @@ TEST(PoolCore, ShortCallsStayNearTheOptimum) {
 TEST(PoolCore, WhereTheServerHasRoomEverySessionGetsBusy) {
   auto limits = adaptive(100);
   limits.patience = 24h;
-  EXPECT_GT(busy_on_average(limits, [](double) { return 5.0; }), 60);
+  EXPECT_GT(run_load(limits, [](double) { return 5.0; }).busy, 60);
+}
+
+// While sessions are being opened, a higher limit changes nothing, and so looks harmless.
+TEST(PoolCore, SessionsThatOpenSlowlyDoNotDriveTheLimitUp) {
+  const auto load = run_load(adaptive(100), degrading, 30ms);
+  EXPECT_LT(load.busy, 30);
+  EXPECT_LT(load.opened, 45u);
+}
+
+TEST(PoolCore, WhereTheServerHasRoomEverySessionGetsBusyThoughTheyOpenSlowly) {
+  EXPECT_GT(run_load(adaptive(100), [](double) { return 5.0; }, 30ms).busy, 60);
 }
 
 }  // namespace

@@ -198,7 +198,10 @@ class Walk {
       core_.tick(now_);
     }
     EXPECT_TRUE(queue_.empty()) << "a waiter was lost";
-    for (int i = 0; i < 5; ++i) ask();
+    for (int i = 0; i < 5; ++i) {
+      ask();
+      carry_out();
+    }
     core_.close();
     carry_out();
     EXPECT_TRUE(queue_.empty());

@@ -62,6 +62,7 @@ AdaptiveLimiter::AdaptiveLimiter(LimiterOptions options, MonotonicTime now)
       limit_(options.initial),
       base_(options.initial),
       last_finish_(now),
+      filling_since_(now),
       noise_{noise_initial, noise_initial, 0},
       rest_(options.window_min) {
   CITADEL_CHECK(options_.min >= 1 && options_.min <= options_.initial && options_.initial <= options_.max,
@@ -166,7 +167,20 @@ Monotonic::duration AdaptiveLimiter::settling() const {
 void AdaptiveLimiter::move_to(std::size_t limit, MonotonicTime now) {
   const bool moves = limit != limit_;
   limit_ = limit;
+  if (moves) filling_since_ = now;
   restart_window(moves ? now + settling() : now);
+}
+
+// --- sessions that are still being opened ---
+
+bool AdaptiveLimiter::lacks_sessions(const Reading& reading) const {
+  return reading.waited >= saturated && reading.in_flight < mostly_used * static_cast<double>(limit_);
+}
+
+void AdaptiveLimiter::wait_for_sessions(MonotonicTime now, const Reading& reading) {
+  if (now - filling_since_ < options_.fill_max) return restart_window(now);
+  const auto busy = static_cast<std::size_t>(std::ceil(reading.in_flight));
+  stop_growing(std::clamp(busy, options_.min, options_.max), false, now);
 }
 
 // --- growing ---
@@ -176,11 +190,13 @@ void AdaptiveLimiter::start_growing(MonotonicTime now) {
   grown_from_ = 0;
   trial_ = Trial{};
   limit_ = base_;
+  filling_since_ = now;
   restart_window(now);
 }
 
 void AdaptiveLimiter::grow(MonotonicTime now) {
   const Reading reading = read(now);
+  if (lacks_sessions(reading)) return wait_for_sessions(now, reading);
   if (reading.waited < 0.5) return stop_growing(limit_, true, now);
   const bool enough = window_.calls >= grow_rounds_max * limit_;
   if (grown_from_ == 0) {
@@ -200,6 +216,7 @@ void AdaptiveLimiter::grow(MonotonicTime now) {
   grown_from_reading_ = reading;
   base_ = limit_;
   limit_ = std::min(limit_ * 2, options_.max);
+  filling_since_ = now;
   restart_window(now);
 }
 
@@ -218,6 +235,8 @@ void AdaptiveLimiter::stop_growing(std::size_t base, bool next_up, MonotonicTime
 
 void AdaptiveLimiter::climb(MonotonicTime now) {
   const Reading reading = read(now);
+  if (lacks_sessions(reading)) return wait_for_sessions(now, reading);
+  filling_since_ = now;
   if (trial_.limit != 0) {
     go_on_with_trial(now, reading);
   } else {

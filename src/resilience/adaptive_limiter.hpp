@@ -18,7 +18,9 @@
 //   better it rests, up to rest_max, unless throughput or duration change meanwhile.
 // Where demand alone bounds throughput (nobody waited, or seldom), it goes down only where fewer sessions
 // finish more, and up where more sessions spare callers a wait without costing the database time. A stall, in
-// which nothing finishes, throws the comparison away: it tells nothing about the limit.
+// which nothing finishes, throws the comparison away: it tells nothing about the limit. Nor does a window in
+// which callers waited though fewer were busy than the limit allows: their sessions are still being opened.
+// It waits for them, up to fill_max, and then takes what it can have for the limit.
 //
 // Sources: hill climbing on throughput as in the .NET ThreadPool (Hellerstein, Morrison, Eilebrecht 2009);
 // slow start and the look at durations as in TCP Vegas (Brakmo, Peterson 1995) and Netflix's
@@ -41,9 +43,10 @@ struct LimiterOptions {
   std::chrono::milliseconds window_max{1'000};  // the longest, for slow queries
   std::chrono::milliseconds rest_max{10'000};   // between comparisons, when nothing changes
   std::chrono::milliseconds stall{500};  // this long without a finished call tells nothing about the limit
-  double step = 1.4;                     // a comparison's distance
-  double gain_min = 0.01;                // up only for more than this share of throughput
-  double loss_max = 0.01;                // down only where less than this share is lost
+  std::chrono::milliseconds fill_max{2'000};  // for the sessions that a higher limit needs
+  double step = 1.4;                          // a comparison's distance
+  double gain_min = 0.01;                     // up only for more than this share of throughput
+  double loss_max = 0.01;                     // down only where less than this share is lost
   double regret_max = 0.02;  // comparisons may cost this share of throughput: dear ones are made seldom
 };
 
@@ -144,6 +147,9 @@ class AdaptiveLimiter {
   void grow(MonotonicTime now);
   void stop_growing(std::size_t base, bool next_up, MonotonicTime now);
 
+  bool lacks_sessions(const Reading& reading) const;
+  void wait_for_sessions(MonotonicTime now, const Reading& reading);
+
   void climb(MonotonicTime now);
   bool is_another_load(const Reading& before, const Reading& now) const;
   void start_anew(MonotonicTime now);
@@ -169,6 +175,7 @@ class AdaptiveLimiter {
   Window window_;
   Monotonic::duration typical_{};  // a call's duration in the last window
   MonotonicTime last_finish_;
+  MonotonicTime filling_since_;  // since when sessions are lacking, or may be
 
   bool growing_ = true;
   std::size_t grown_from_ = 0;  // growing: the limit before; 0: there is nothing to compare with yet
