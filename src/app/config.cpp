@@ -12,6 +12,7 @@
 #include "app/config_toml.hpp"
 #include "app/config_value.hpp"
 #include "base/file.hpp"
+#include "base/nearest.hpp"
 
 namespace citadel::app {
 namespace {
@@ -38,7 +39,7 @@ std::string unknown_variable(std::string_view name) {
   std::vector<std::string> names;
   for (const auto& key : config_keys()) names.push_back(key.environment_name());
   const auto meant = nearest(name, names);
-  return "is not a setting" + (meant ? fmt::format("; did you mean {}?", *meant) : std::string());
+  return "is not a setting" + (meant.empty() ? std::string() : fmt::format("; did you mean {}?", meant));
 }
 
 void read_environment(const std::vector<std::string>& environment, Config& config, Problems& problems) {

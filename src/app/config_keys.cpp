@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "app/config_value.hpp"
+#include "base/nearest.hpp"
+#include "base/utf8.hpp"
 
 namespace citadel::app {
 namespace {
@@ -294,18 +296,14 @@ Result<void> set_in_range(const Key& key, T& target, T value, T min, T max) {
   return {};
 }
 
-// A text with these would forge lines of a log, or be cut short by libpq.
-bool has_control_character(std::string_view text) {
-  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
-}
-
+// Control characters would forge lines of a log, or be cut short by libpq.
 struct SetFromText {
   const Key& key;
   Config& config;
   std::string_view text;
 
   Result<void> operator()(const TextValue& v) const {
-    if (has_control_character(text)) return fail(Code::invalid_argument, "holds a control character");
+    if (has_control(text)) return fail(Code::invalid_argument, "holds a control character");
     if (text.empty() && !v.may_be_empty) return fail(Code::invalid_argument, "must not be empty");
     v.at(config) = text;
     return {};
@@ -333,22 +331,21 @@ struct SetFromText {
   Result<void> operator()(const ChoiceValue& v) const {
     const auto at = std::ranges::find(v.names, text);
     if (at == v.names.end()) {
-      const std::vector<std::string> names(v.names.begin(), v.names.end());
-      const auto meant = nearest(text, names);
+      const auto meant = nearest(text, v.names);
       return fail(Code::invalid_argument,
                   fmt::format("is not {}{}", limit_text(key),
-                              meant ? fmt::format("; did you mean {}?", *meant) : ""));
+                              meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
     }
     v.set(config, static_cast<std::size_t>(at - v.names.begin()));
     return {};
   }
   Result<void> operator()(const PathValue& v) const {
-    if (has_control_character(text)) return fail(Code::invalid_argument, "holds a control character");
+    if (has_control(text)) return fail(Code::invalid_argument, "holds a control character");
     v.at(config) = text;
     return {};
   }
   Result<void> operator()(const SecretFileValue& v) const {
-    if (has_control_character(text)) return fail(Code::invalid_argument, "holds a control character");
+    if (has_control(text)) return fail(Code::invalid_argument, "holds a control character");
     v.at(config) = {std::filesystem::path(text), Secret()};
     return {};
   }

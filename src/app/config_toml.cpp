@@ -23,6 +23,7 @@
 #include <algorithm>
 
 #include "app/config_value.hpp"
+#include "base/nearest.hpp"
 
 namespace citadel::app {
 namespace {
@@ -145,7 +146,8 @@ class Reader {
     const auto meant = nearest(name, candidates);
     return fmt::format(
         "is not a {}{}", node.is_table() ? "section" : "key",
-        meant ? fmt::format("; did you mean {}{}{}?", section, section.empty() ? "" : ".", *meant) : "");
+        meant.empty() ? ""
+                      : fmt::format("; did you mean {}{}{}?", section, section.empty() ? "" : ".", meant));
   }
 
   const std::string_view file_name_;

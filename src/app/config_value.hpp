@@ -30,9 +30,4 @@ std::optional<std::int64_t> parse_integer(std::string_view text);
 // A TOML basic string, quoted and escaped.
 std::string quote_toml(std::string_view text);
 
-// Insertions, deletions, replacements and swaps of neighbours that make one of the other.
-std::size_t edit_distance(std::string_view a, std::string_view b);
-// The candidate nearest to `text`, where one is near enough to be meant.
-std::optional<std::string> nearest(std::string_view text, std::span<const std::string> candidates);
-
 }  // namespace citadel::app

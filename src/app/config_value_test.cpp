@@ -51,25 +51,6 @@ TEST(Endpoint, IsAnAddressAndAPort) {
     EXPECT_EQ(format_endpoint(*parse_endpoint(text)), text);
 }
 
-TEST(EditDistance, CountsSingleEdits) {
-  EXPECT_EQ(edit_distance("", ""), 0u);
-  EXPECT_EQ(edit_distance("", "abc"), 3u);
-  EXPECT_EQ(edit_distance("size_max", "size_max"), 0u);
-  EXPECT_EQ(edit_distance("sise_max", "size_max"), 1u);
-  EXPECT_EQ(edit_distance("szie_max", "size_max"), 1u);
-  EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
-}
-
-TEST(Nearest, IsGivenOnlyWhereItIsNear) {
-  const std::vector<std::string> names{"size_min", "size_max", "listen"};
-  EXPECT_EQ(nearest("size_mxa", names), "size_max");
-  EXPECT_EQ(nearest("lisen", names), "listen");
-  EXPECT_EQ(nearest("list", std::vector<std::string>{"listeners"}), "listeners");
-  EXPECT_FALSE(nearest("completely_other", names));
-  EXPECT_FALSE(nearest("x", names));
-  EXPECT_FALSE(nearest(std::string(1000, 'x'), names));
-}
-
 TEST(QuoteToml, EscapesWhatWouldEndTheStringOrTheLine) {
   EXPECT_EQ(quote_toml("a\"b\\c\nd\x01"), "\"a\\\"b\\\\c\\nd\\u0001\"");
 }

@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "json/object_reader.hpp"
+#include "base/nearest.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -133,7 +133,7 @@ static_assert(std::ranges::is_sorted(rows, {}, &Action::name));
 std::string_view nearest_action(std::string_view name) {
   std::vector<std::string_view> names;
   for (const Action& action : rows) names.push_back(action.name);
-  return json::nearest_name(name, names);
+  return nearest(name, names);
 }
 
 }  // namespace

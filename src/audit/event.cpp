@@ -20,13 +20,6 @@ std::unexpected<Error> refuse(std::string_view field, std::string_view what) {
   return fail(Code::invalid_argument, fmt::format("{}: {}", field, what));
 }
 
-// Without an early end, so that many bytes are looked at together.
-bool has_control(std::string_view text) {
-  bool found = false;
-  for (const char c : text) found |= static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-  return found;
-}
-
 enum class Presence : std::uint8_t { required, optional };
 
 Result<void> check_text(std::string_view field, std::string_view text, Presence presence,

@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/nearest.hpp"
 #include "base/quote.hpp"
 #include "base/random.hpp"
 #include "base/secret.hpp"
@@ -250,6 +251,25 @@ TEST(Log, OneEventIsOneLineAndSecretsAreMasked) {
   EXPECT_EQ(log::render(log::Format::json, "x", "bad \xFF", {{"most", ~std::uint64_t{0}}}),
             "\"room\":\"x\",\"message\":\"bad \uFFFD\",\"most\":18446744073709551615");
   EXPECT_THAT(log::render(log::Format::text, "x", "forged\n2026 line", {}), Not(HasSubstr("\n")));
+}
+
+TEST(EditDistance, CountsSingleEdits) {
+  EXPECT_EQ(edit_distance("", ""), 0u);
+  EXPECT_EQ(edit_distance("", "abc"), 3u);
+  EXPECT_EQ(edit_distance("size_max", "size_max"), 0u);
+  EXPECT_EQ(edit_distance("sise_max", "size_max"), 1u);
+  EXPECT_EQ(edit_distance("szie_max", "size_max"), 1u);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+}
+
+TEST(Nearest, IsGivenOnlyWhereItIsNear) {
+  const std::vector<std::string> names{"size_min", "size_max", "listen"};
+  EXPECT_EQ(nearest("size_mxa", names), "size_max");
+  EXPECT_EQ(nearest("lisen", names), "listen");
+  EXPECT_EQ(nearest("list", std::vector<std::string>{"listeners"}), "listeners");
+  EXPECT_EQ(nearest("completely_other", names), "");
+  EXPECT_EQ(nearest("x", names), "");
+  EXPECT_EQ(nearest(std::string(1000, 'x'), names), "");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/hex_digit.hpp"
+
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #endif
@@ -36,13 +38,6 @@ __attribute__((target("sse4.2"))) std::uint32_t crc_by_instruction(Bytes bytes, 
   return crc;
 }
 #endif
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 

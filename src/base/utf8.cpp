@@ -44,4 +44,11 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+bool has_control(std::string_view text) {
+  bool found = false;
+  // Without an early end, so that many bytes are looked at together.
+  for (const char c : text) found |= static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  return found;
+}
+
 }  // namespace citadel

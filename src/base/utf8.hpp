@@ -6,4 +6,7 @@ namespace citadel {
 
 bool is_utf8(std::string_view text);
 
+// Of ASCII: U+0000 to U+001F, or U+007F.
+bool has_control(std::string_view text);
+
 }  // namespace citadel

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hex_digit.hpp"
 #include "http/text.hpp"
 
 namespace citadel::http {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/hex_digit.hpp"
+
 namespace citadel::http {
 namespace {
 
@@ -14,10 +16,6 @@ bool is_lower_hex(std::string_view text) {
 
 bool all_zero(std::string_view text) {
   return text.find_first_not_of('0') == std::string_view::npos;
-}
-
-bool has_control(std::string_view text) {
-  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 std::string_view trim(std::string_view text) {
@@ -33,13 +31,6 @@ bool is_zero_weight(std::string_view text) {
 }
 
 }  // namespace
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 bool is_token_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -12,9 +12,6 @@
 
 namespace citadel::http {
 
-// 0 to 15, or -1 where it is no hexadecimal digit.
-int hex_digit(char c);
-
 // RFC 9110 §5.6.2.
 bool is_token_char(char c);
 

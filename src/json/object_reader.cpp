@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cmath>
-#include <vector>
 
 #include "base/check.hpp"
+#include "base/nearest.hpp"
+#include "base/utf8.hpp"
 #include "json/parse.hpp"
 
 namespace citadel::json {
@@ -16,7 +17,6 @@ namespace {
 namespace bj = boost::json;
 
 constexpr std::size_t shown_bytes_max = 40;
-constexpr std::size_t suggestion_bytes_max = 64;
 
 // A value as an error shows it.
 std::string shown(const bj::value& value) {
@@ -28,40 +28,7 @@ std::string shown(const bj::value& value) {
   return bj::serialize(value);
 }
 
-bool has_control(std::string_view text) {
-  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
-}
-
-std::size_t edits_between(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
-
-std::string_view nearest_name(std::string_view name, std::span<const std::string_view> known) {
-  if (name.size() > suggestion_bytes_max) return {};
-  std::string_view best;
-  std::size_t best_edits = std::max<std::size_t>(name.size() / 3, 1) + 1;
-  for (const auto candidate : known) {
-    const std::size_t edits = edits_between(name, candidate);
-    if (edits < best_edits) {
-      best_edits = edits;
-      best = candidate;
-    }
-  }
-  return best;
-}
 
 void ObjectReader::refuse(std::string_view name, std::string_view what) {
   if (error_) return;
@@ -159,7 +126,7 @@ void ObjectReader::refuse_unknown() {
   for (const auto& entry : object_) {
     const std::string_view key(entry.key().data(), entry.key().size());
     if (std::ranges::find(known, key) != known.end()) continue;
-    const std::string_view near = nearest_name(key, known);
+    const std::string_view near = nearest(key, known);
     return refuse(key, near.empty() ? "is not a known field"
                                     : fmt::format("is not a known field; did you mean \"{}\"?", near));
   }

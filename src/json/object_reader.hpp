@@ -70,8 +70,4 @@ class ObjectReader {
   std::optional<Error> error_;
 };
 
-// The name in `known` that differs from `name` by the fewest edits, if by at most a third of its length; ""
-// else.
-std::string_view nearest_name(std::string_view name, std::span<const std::string_view> known);
-
 }  // namespace citadel::json
