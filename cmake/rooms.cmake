@@ -33,7 +33,7 @@ function(add_room name)
   target_link_libraries(citadel_${name} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} citadel_asio
                         PRIVATE ${ROOM_PRIVATE_LIBS})
 
-  if(CITADEL_TESTS AND ROOM_TESTS)
+  if(CITADEL_TESTS AND CITADEL_UNIT_TESTS AND ROOM_TESTS)
     add_executable(${name}_test ${ROOM_TESTS})
     citadel_executable(${name}_test)
     target_link_libraries(${name}_test citadel_${name} GTest::gmock GTest::gtest_main)
