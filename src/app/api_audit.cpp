@@ -25,7 +25,9 @@ std::string_view field_of(std::string_view message) {
 }
 
 Task<Result<audit::StoredCheckpoint>> take_checkpoint(ApiContextPtr context) {
-  const auto status = context->audit->publisher().status();
+  auto status = context->audit->publisher().status();
+  // After a fork was found, too: it is what an auditor holds against the log.
+  if (!status.published) status.published = status.stored;
   if (!status.published) {
     co_return fail(Code::unavailable, "no checkpoint has been signed yet; /readyz says why", Retry::safe);
   }

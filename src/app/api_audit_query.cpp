@@ -126,6 +126,13 @@ Result<audit::SearchFilter> parse_search(const http::Request& request, std::int6
   return filter;
 }
 
+Result<bool> parse_check(const http::Request& request) {
+  const auto check = request.query("check");
+  if (!check) return false;
+  if (*check == "columns") return true;
+  return bad("check", "must be columns");
+}
+
 Result<audit::OpenGroups> parse_open(const http::Request& request) {
   const auto open = request.query("open");
   if (!open) return audit::OpenGroups::no;

@@ -24,6 +24,8 @@ Result<void> apply_idempotency_key(const http::Request& request, std::span<audit
 // cursor, limit.
 Result<audit::SearchFilter> parse_search(const http::Request& request, std::int64_t page_rows_max);
 
+// ?check=columns: whether the columns that searches go by are held against the entries.
+Result<bool> parse_check(const http::Request& request);
 // ?open=groups
 Result<audit::OpenGroups> parse_open(const http::Request& request);
 // A number of entries or an index; `otherwise` where it is absent.

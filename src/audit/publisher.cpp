@@ -241,6 +241,7 @@ Task<Result<std::optional<StoredCheckpoint>>> Publisher::Impl::load_stored() {
     co_return std::unexpected(
         Error(opened.error()).in(fmt::format("checkpoint store {}", store.folder().string())));
   }
+  status.stored = *stored;
   co_return stored;
 }
 
@@ -316,7 +317,7 @@ Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<Stor
 
 void Publisher::Impl::note_published(const StoredCheckpoint& stored) {
   permit->grant(stored.checkpoint.size, stored.checkpoint.root);
-  status.published = stored;
+  status.published = status.stored = stored;
   publish_waiters.answer([&](std::uint64_t index) { return index < stored.checkpoint.size; }, stored);
 }
 
