@@ -15,7 +15,7 @@ ELSEWHERE = ("journal.recovery.", "journal.seal.", "journal.cursor.before_replac
 # At which passings. The journal of requests is opened first, so the audit journal's start is the second passing. The statements
 # of a life are gone through one by one in src/audit/crash_pgtest.cpp.
 PASSINGS = {"journal.epoch.": (1, 2), "journal.segment.": (2, 3), "journal.append.": (2, 30), "drain.": (1, 6),
-            "checkpoint.": (1, 3), "publisher.": (1, 3), "pg.": (20, 77)}
+            "checkpoint.history.": (1,), "checkpoint.": (1, 3), "publisher.": (1, 3), "pg.": (20, 77)}
 
 
 def points():
