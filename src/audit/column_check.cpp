@@ -102,8 +102,8 @@ Task<Result<void>> check_events(store::Database& database, const ByIndex& views,
 
 // Content goes by an erasure or by retention alone, and both leave a row.
 Task<Result<void>> check_missing(store::Database& database, std::uint64_t index, Deadline deadline) {
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
-                                                                 anything_removed, {}));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read_your_writes, anything_removed, {}));
   if (rows[0].get<bool>(0)) co_return Result<void>();
   co_return fail(Code::corrupt,
                  fmt::format("the row of entry {} in audit.event is gone, or its time or retention was "
@@ -129,8 +129,8 @@ Task<Result<void>> check_columns(store::Database& database, std::span<const Entr
   }
   const pg::Params range(static_cast<std::int64_t>(entries.front().index),
                          static_cast<std::int64_t>(entries.back().index));
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
-                                                                 entry_columns, range));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read_your_writes, entry_columns, range));
   for (const pg::Row row : rows) {
     const auto found = by_index.find(number(row, 0));
     if (found != by_index.end()) CITADEL_CO_TRY(check_entry_row(row, *found->second));

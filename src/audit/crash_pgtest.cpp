@@ -101,12 +101,12 @@ Task<Result<void>> place_hold(store::Database& database) {
   const Uuid id = new_uuid7(system_clock().wall(), random);
   constexpr pg::Statement insert{
       "test hold", "insert into audit.hold (id, tenant, reason, placed_by) values ($1, 'acme', 'r', 'test')"};
-  CITADEL_CO_TRY(co_await database.transact<bool>(
-      soon(), store::Intent::write, {.name = "test hold"},
-      [&](pg::Transaction& transaction) -> Task<Result<bool>> {
-        CITADEL_CO_TRY(co_await transaction.execute(insert, pg::Params(id), soon()));
-        co_return true;
-      }));
+  CITADEL_CO_TRY(co_await database.transact<bool>(soon(), store::Intent::write, {.name = "test hold"},
+                                                  [&](pg::Transaction& transaction) -> Task<Result<bool>> {
+                                                    CITADEL_CO_TRY(co_await transaction.execute(
+                                                        insert, pg::Params(id), soon()));
+                                                    co_return true;
+                                                  }));
   say(fmt::format("hold {}\n", id.to_string()));
   co_return Result<void>();
 }
@@ -119,15 +119,14 @@ Task<Result<void>> live(store::Database& database, journal::Journal& journal, co
   Sequencer sequencer(keys, permit, {}, system_clock());
   std::vector<std::unique_ptr<drain::Sink>> sinks;
   sinks.push_back(make_audit_sink(sequencer));
-  drain::Drain drain(database, journal, std::move(sinks), {.batch_rows = 8, .interval = 1ms}, system_clock(), 1);
+  drain::Drain drain(database, journal, std::move(sinks), {.batch_rows = 8, .interval = 1ms}, system_clock(),
+                     1);
   CITADEL_CO_ASSIGN(auto store, CheckpointStore::open(places.folder + "/checkpoint", 0s));
   const auto epoch = journal.status().epoch;
-  Publisher publisher(database, sequencer, permit, std::move(store),
-                      *tlog::NoteSigner::parse(Secret(places.signing_key)), {},
-                      {.origin = std::string(log_name),
-                       .journal = {journal.status().producer, epoch},
-                       .interval = 5ms},
-                      system_clock());
+  Publisher publisher(
+      database, sequencer, permit, std::move(store), *tlog::NoteSigner::parse(Secret(places.signing_key)), {},
+      {.origin = std::string(log_name), .journal = {journal.status().producer, epoch}, .interval = 5ms},
+      system_clock());
   drain.on_drained([&](journal::Position position) { publisher.drained(position); });
   publisher.start();
   drain.start();
@@ -192,9 +191,9 @@ class AuditCrash : public AuditTest {
                         .password = std::string(servers_->app_password().reveal())};
     support::ProcessOptions options{.environment = {{Places::variable, places.encode()}}};
     if (!crash_point.empty()) options.environment.emplace_back("CITADEL_CRASH_POINT", crash_point);
-    const auto ended = support::run_process({"/proc/self/exe", "--gtest_also_run_disabled_tests",
-                                             "--gtest_filter=AuditCrashChild.DISABLED_Life"},
-                                            "", Deadline::after(60s), options);
+    const auto ended = support::run_process(
+        {"/proc/self/exe", "--gtest_also_run_disabled_tests", "--gtest_filter=AuditCrashChild.DISABLED_Life"},
+        "", Deadline::after(60s), options);
     std::istringstream words(ended.out);
     bool done = false;
     for (std::string word, id; words >> word;) {
@@ -235,8 +234,8 @@ class AuditCrash : public AuditTest {
     const auto size = (*stored)->checkpoint.size;
     while (verifier->next_index() < size) {
       const auto count = std::min<std::uint64_t>(entries_page_max, size - verifier->next_index());
-      const auto page = run(
-          read_entries(*database_, verifier->next_index(), count, OpenGroups::yes, *test_keys(), soon()));
+      const auto page =
+          run(read_entries(*database_, verifier->next_index(), count, OpenGroups::yes, *test_keys(), soon()));
       ASSERT_TRUE(page) << story << page.error().to_string();
       ASSERT_FALSE(page->empty()) << story;
       for (const EntryView& view : *page) {

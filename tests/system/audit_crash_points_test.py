@@ -2,11 +2,9 @@
 """The daemon dies as by kill -9 at every named step of an audit event's way, while several producers append: journal, segment,
 cursor, unlink, drain, checkpoint store, publisher, and statements of its transactions. Another daemon lives on the same
 database. Started again each time: every acknowledged event is in the log once, and the log verifies without a hole."""
-import os
 import re
-import subprocess
 
-from audit_trail import AuditDaemon, AuditLoad, call, check_log, check_once, event, psql, uuid7
+from audit_trail import AuditDaemon, AuditLoad, Session, call, check_log, check_once, event, psql, uuid7
 from citadel_process import SOURCE, Citadel, wait_until
 
 # Reached only after a torn start, an error of the disk, a clean stop, or a cursor file that has grown long; the journal's own
@@ -24,24 +22,6 @@ def points():
         if not name.startswith(ELSEWHERE):
             for passing in next((nths for start, nths in PASSINGS.items() if name.startswith(start)), (1,)):
                 yield f"{name}:{passing}"
-
-
-class Session:
-    """A superuser's transaction that stays open."""
-
-    def __init__(self, servers, sql):
-        password = (servers.data / "secrets" / "postgres.password").read_text().strip()
-        self.process = subprocess.Popen(["psql", "-XqAt", "-h", "127.0.0.1", "-p", str(servers.postgres), "-U", "postgres",
-                                         "citadel_ai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=dict(os.environ, PGPASSWORD=password))
-        self.process.stdin.write(f"BEGIN; {sql};\n\\echo held\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "held\n"
-
-    def release(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=20)
-        self.process.stdout.close()
 
 
 def at_each_point(servers):
@@ -82,7 +62,7 @@ def with_the_log_locked(servers):
         status, answer = call(servers.url, key, "POST", "/v1/audit/events", [event(n, id=id_) for n, id_ in enumerate(theirs)])
         assert status == 202, answer
         assert psql(servers, holder) == "citadel_locking", "the dead daemon's transaction is still there"
-        waiting.release()
+        waiting.close()
         check_once(servers, theirs, "the other daemon's")
         assert psql(servers, f"SELECT count(*) FROM audit.entry WHERE id = ANY('{{{','.join(ids)}}}')") == "0", "half a batch"
         daemon.start()

@@ -58,6 +58,37 @@ def psql(servers, sql, user="postgres", database="citadel_ai"):
     return done.stdout.strip()
 
 
+class Session:
+    """A superuser's transaction that stays open until it is closed, with all the locks that `sql` took."""
+
+    def __init__(self, servers, sql):
+        password = (servers.data / "secrets" / "postgres.password").read_text().strip()
+        self.process = subprocess.Popen(["psql", "-XqAt", "-h", "127.0.0.1", "-p", str(servers.postgres), "-U", "postgres",
+                                         "citadel_ai"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=dict(os.environ, PGPASSWORD=password))
+        self.process.stdin.write(f"BEGIN; {sql};\n\\echo held\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line == "held\n":
+                return
+        raise AssertionError(f"psql ended: {sql}")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=20)
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+# Held by whoever gives indexes: while it is, what is acknowledged stays in the journals.
+THE_LOGS_LOCK = "SELECT pg_advisory_xact_lock(4850147, 2)"
+
+
 class AuditDaemon:
     """`citadel serve` on the database and with the audit keys of `servers`; journals and checkpoints of its own."""
 
