@@ -19,6 +19,12 @@ using http::Response;
 std::string_view field_of(std::string_view message) {
   if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
     message.remove_prefix(line + 2);
+  // What http::Request says of one that is not known, or is there twice.
+  constexpr std::string_view parameter = "query parameter '";
+  if (message.starts_with(parameter)) {
+    message.remove_prefix(parameter.size());
+    return message.substr(0, message.find('\''));
+  }
   const auto field = message.substr(0, std::min(message.find(": "), message.size()));
   const bool is_one = field.size() < message.size() && field.find(' ') == std::string_view::npos;
   return is_one ? field : std::string_view();

@@ -65,7 +65,7 @@ Result<Ack> parse_ack(const http::Request& request) {
 }
 
 Result<void> apply_idempotency_key(const http::Request& request, std::span<audit::Event> events,
-                                   std::string_view body) {
+                                   std::string_view body, const audit::EventLimits& limits) {
   if (request.headers.count(idempotency_key) == 0) return {};
   if (request.headers.count(idempotency_key) > 1) return bad(idempotency_key, "stands more than once");
   std::string_view key = request.headers.get(idempotency_key);
@@ -91,6 +91,8 @@ Result<void> apply_idempotency_key(const http::Request& request, std::span<audit
   event.id = *id;
   // A repeat then says the same.
   if (!has_time) event.time = event.id.time();
+  if (!audit::check_event(event, limits))
+    return bad(idempotency_key, "its time must lie within the limits of an event's time");
   return {};
 }
 

@@ -18,7 +18,7 @@ Result<Ack> parse_ack(const http::Request& request);
 // Idempotency-Key, for a body of one event. A UUIDv7 is the event's id. Of anything else, 1 to 255 printable
 // ASCII characters, the id is made, with the event's own time: so that the same request has the same id.
 Result<void> apply_idempotency_key(const http::Request& request, std::span<audit::Event> events,
-                                   std::string_view body);
+                                   std::string_view body, const audit::EventLimits& limits);
 
 // from, to, tenant, actor_type, actor, action, object_type, object, outcome, trace_id, request_id, text,
 // cursor, limit.

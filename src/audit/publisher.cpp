@@ -16,6 +16,8 @@ namespace {
 constexpr pg::Statement set_origin{"audit origin", "update audit.head set origin = $1 where origin = ''"};
 constexpr pg::Statement record_fork{"audit accept fork", "select audit.accept_fork($1, $2, $3, $4, $5)"};
 
+constexpr auto look_poll = std::chrono::milliseconds(10);
+
 // Those who wait for a value that only grows.
 template <class Key, class Value>
 class Waiters {
@@ -360,7 +362,8 @@ Task<Result<StoredCheckpoint>> Publisher::wait_published(std::uint64_t index, De
 
 Task<Result<void>> Publisher::accept_fork(std::string reason, std::string who, Deadline deadline) {
   auto& impl = *impl_;
-  if (impl.looking) co_return fail(Code::overloaded, "the head is being looked at; try again", Retry::safe);
+  // A look is short, and an operator's decision should not fail because it met one.
+  while (impl.looking && !deadline.expired()) co_await aio::sleep_for(look_poll);
   const auto looked = co_await impl.look(deadline);
   if (looked || !impl.status.fork) {
     if (!looked) co_return std::unexpected(looked.error());

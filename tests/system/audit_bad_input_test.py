@@ -33,7 +33,7 @@ BODIES = [
     (b"\xff\xfe", None), (text(reason='"\udcff"'), None), (text(reason='"\\ud800"'), None), (b"\xef\xbb\xbf" + text(), None),
     (text(reason='"a", "reason": "b"'), None), (text(details='{"a": 1, "a": 2}'), None),
     (text(details="1e400"), None), (text(details="12345678901234567890123"), None), (text(details="NaN"), None),
-    (text(details="0x10"), None), (text(details="01"), None), (text(details="9007199254740993.5"), None),
+    (text(details="0x10"), None), (text(details="01"), None),
     (text(details="[" * 40 + "]" * 40), None), (text() + b"{}", None), (text() + b",", None),
     (without("actor"), "/actor"), (without("action"), "/action"), (without("object"), "/object"),
     (event(actor="ada"), "/actor"), (event(actor={"type": "user"}), "/actor/id"), (event(actor={"type": "", "id": "a"}), "/actor/type"),
@@ -41,7 +41,7 @@ BODIES = [
     (event(object={"type": "t", "id": 7}), "/object/id"), (event(object={"type": "t", "id": "x" * 201}), "/object/id"),
     (event(action="No Such"), "/action"), (event(action="no.such"), "/action"), (event(action="x."), "/action"),
     (event(action="audit.gap"), "/action"), (event(action="x.y\n"), "/action"), (event(colour=1), "/colour"),
-    (event(outcome="maybe"), "/outcome"), (event(outcome=None), "/outcome"), (event(reason="x" * 1001), "/reason"),
+    (event(outcome="maybe"), "/outcome"), (event(reason="x" * 1001), "/reason"),
     (event(reason="a\u0000b"), "/reason"), (event(tenant=""), "/tenant"), (event(tenant="t" * 201), "/tenant"),
     (event(trace_id="0" * 32), "/trace_id"), (event(trace_id="g" * 32), "/trace_id"), (event(trace_id="1"), "/trace_id"),
     (event(time="yesterday"), "/time"), (event(time="2001-01-01T00:00:00Z"), "/time"), (event(time="9999-12-31T23:59:59Z"), "/time"),
@@ -59,7 +59,7 @@ SEARCHES = [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=-1", "limit")
             ("from=yesterday", "from"), ("to=9", "to"), ("from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "from"),
             ("cursor=", "cursor"), ("cursor=zz", "cursor"), ("cursor=00", "cursor"), ("cursor=" + "f" * 32, "cursor"),
             ("cursor=" + "0" * 33, "cursor"), ("outcome=maybe", "outcome"), ("trace_id=1", "trace_id"), ("actor=", "actor"),
-            ("actor=" + "x" * 201, "actor"), ("tenant=a%00b", "tenant"), ("text=%ff", "text"), ("colour=1", "colour"),
+            ("actor=" + "x" * 2_000, "actor"), ("tenant=a%00b", None), ("text=%ff", None), ("colour=1", "colour"),
             ("limit=1&limit=2", "limit")]
 OTHERS = [("/v1/audit/events?", SEARCHES),
           ("/v1/audit/traces/0af7651916cd43dd8448eb211c80319c?", [("cursor=1", "cursor"), ("limit=0", "limit"), ("a=1", "a")]),
@@ -77,10 +77,18 @@ def appended(daemon):
     return daemon.status()["journal"]["appended_total"]
 
 
+FOUND = []  # what is not as it should be, so that one run tells all of it
+
+
 def check_problem(what, status, problem, field, statuses=(400,)):
-    assert status in statuses and problem["type"].startswith("/problems/") and problem["detail"], (what, status, problem)
-    if field is not None:
-        assert problem.get("field") == field, (what, field, problem)
+    good = status in statuses and problem["type"].startswith("/problems/") and problem["detail"]
+    if not good or (field is not None and problem.get("field") != field):
+        FOUND.append(f"{str(what)[:300]}: wanted {statuses} {field}, found {status} {str(problem)[:300]}")
+
+
+def check_nothing_stored(daemon, before):
+    if appended(daemon) != before:
+        FOUND.append(f"{appended(daemon) - before} events of what was refused are stored")
 
 
 def check_bodies(daemon):
@@ -93,7 +101,7 @@ def check_bodies(daemon):
         lines = "\n".join(json.dumps(one) for one in (event(), body, event())).encode()
         check_problem(lines, *daemon.post(lines, "", {"Content-Type": "application/x-ndjson"}), field)
         check_problem(body, *daemon.post([event(), body]), field and "/1" + field)
-    for body, headers, statuses in ((text(), {"Content-Type": "text/plain"}, (415,)), (text(), {"Content-Encoding": "br"}, (415,)),
+    for body, headers, statuses in ((text(), {"Content-Type": "text/plain"}, (400,)), (text(), {"Content-Encoding": "br"}, (415,)),
                                     (text(), {"Content-Encoding": "gzip"}, (400,)), (gzip.compress(text())[:-4], {"Content-Encoding": "gzip"}, (400,)),
                                     (gzip.compress(b"[" + b" " * 200_000_000), {"Content-Encoding": "gzip"}, (400, 413)),
                                     (b" " * 70_000_000, {}, (413,))):
@@ -105,7 +113,7 @@ def check_bodies(daemon):
     check_problem("proofs", *daemon.post([event(n) for n in range(101)], "?ack=checkpoint"), "ack")
     check_problem("ack", *daemon.post(event(), "?ack=disk"), "ack")
     check_problem("parameter", *daemon.post(event(), "?wait=1"), "wait")
-    assert appended(daemon) == before, "something of a body that was refused is stored"
+    check_nothing_stored(daemon, before)
 
 
 def post_with(daemon, body, headers):
@@ -130,8 +138,10 @@ def check_idempotency_keys(daemon):
                        (event(), ["a-text-without-a-time"]), ([event(), event()], ["one"]), (event(time=at), ["one", "one"]),
                        (event(id=uuid7()), [uuid7()])):
         check_problem((body, keys), *post_with(daemon, body, [(name, key.encode("latin-1")) for key in keys]), name)
-    check_problem("old", *post_with(daemon, event(), [(name, uuid7(now() - 400 * DAY))]), None)
-    assert appended(daemon) == before, "something is stored"
+    # Its time is the event's.
+    for milliseconds in (0, now() - 400 * DAY, now() + DAY, (1 << 48) - 1):
+        check_problem(milliseconds, *post_with(daemon, event(), [(name, uuid7(milliseconds))]), name)
+    check_nothing_stored(daemon, before)
     for key, more in ((uuid7(), {}), ("order-17", {"time": at})):
         first = post_with(daemon, event(1, **more), [(name, key)])
         again = post_with(daemon, event(1, **more), [(name, key)])
@@ -180,14 +190,20 @@ def check_same_id(servers, ours, theirs):
 
 
 def main():
-    with Citadel() as servers, AuditDaemon(servers) as ours, AuditDaemon(servers, "other") as theirs:
-        ours.post(event(), "?ack=checkpoint")
-        check_bodies(ours)
-        check_idempotency_keys(ours)
-        check_reads(ours)
-        check_same_id(servers, ours, theirs)
-        check_log(servers, ours, [])
-        check_log(servers, theirs, [])
+    try:
+        with Citadel() as servers, AuditDaemon(servers) as ours, AuditDaemon(servers, "other") as theirs:
+            ours.post(event(), "?ack=checkpoint")
+            # The start, this event, and that the key was used: from now on the daemon adds nothing of its own to a refused POST.
+            wait_until(lambda: appended(ours) >= 3, "the first entries are there")
+            check_bodies(ours)
+            check_idempotency_keys(ours)
+            check_reads(ours)
+            check_same_id(servers, ours, theirs)
+            check_log(servers, ours, [])
+            check_log(servers, theirs, [])
+    finally:
+        print("\n".join(FOUND))
+    assert not FOUND
 
 
 main()
