@@ -19,13 +19,21 @@ using http::Response;
 std::string_view field_of(std::string_view message) {
   if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
     message.remove_prefix(line + 2);
+  // What http::Request says of one that is not known, or is there twice.
+  constexpr std::string_view parameter = "query parameter '";
+  if (message.starts_with(parameter)) {
+    message.remove_prefix(parameter.size());
+    return message.substr(0, message.find('\''));
+  }
   const auto field = message.substr(0, std::min(message.find(": "), message.size()));
   const bool is_one = field.size() < message.size() && field.find(' ') == std::string_view::npos;
   return is_one ? field : std::string_view();
 }
 
 Task<Result<audit::StoredCheckpoint>> take_checkpoint(ApiContextPtr context) {
-  const auto status = context->audit->publisher().status();
+  auto status = context->audit->publisher().status();
+  // After a fork was found, too: it is what an auditor holds against the log.
+  if (!status.published) status.published = status.stored;
   if (!status.published) {
     co_return fail(Code::unavailable, "no checkpoint has been signed yet; /readyz says why", Retry::safe);
   }

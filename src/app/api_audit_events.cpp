@@ -58,7 +58,7 @@ Result<std::vector<audit::Event>> read_events(const ApiContext& context, Request
         fmt::format("ack: with checkpoint a proof is given for each event, so a body has at most {} of them",
                     proofs_max));
   }
-  CITADEL_TRY(apply_idempotency_key(request, events, request.body));
+  CITADEL_TRY(apply_idempotency_key(request, events, request.body, limits));
   CITADEL_TRY(redact(context, events, limits));
   return events;
 }

@@ -65,7 +65,7 @@ Result<Ack> parse_ack(const http::Request& request) {
 }
 
 Result<void> apply_idempotency_key(const http::Request& request, std::span<audit::Event> events,
-                                   std::string_view body) {
+                                   std::string_view body, const audit::EventLimits& limits) {
   if (request.headers.count(idempotency_key) == 0) return {};
   if (request.headers.count(idempotency_key) > 1) return bad(idempotency_key, "stands more than once");
   std::string_view key = request.headers.get(idempotency_key);
@@ -91,6 +91,8 @@ Result<void> apply_idempotency_key(const http::Request& request, std::span<audit
   event.id = *id;
   // A repeat then says the same.
   if (!has_time) event.time = event.id.time();
+  if (!audit::check_event(event, limits))
+    return bad(idempotency_key, "its time must lie within the limits of an event's time");
   return {};
 }
 
@@ -124,6 +126,13 @@ Result<audit::SearchFilter> parse_search(const http::Request& request, std::int6
     return bad("limit", fmt::format("must be an integer from 1 to {}", limit_max));
   filter.limit = static_cast<int>(limit);
   return filter;
+}
+
+Result<bool> parse_check(const http::Request& request) {
+  const auto check = request.query("check");
+  if (!check) return false;
+  if (*check == "columns") return true;
+  return bad("check", "must be columns");
 }
 
 Result<audit::OpenGroups> parse_open(const http::Request& request) {

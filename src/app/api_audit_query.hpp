@@ -18,12 +18,14 @@ Result<Ack> parse_ack(const http::Request& request);
 // Idempotency-Key, for a body of one event. A UUIDv7 is the event's id. Of anything else, 1 to 255 printable
 // ASCII characters, the id is made, with the event's own time: so that the same request has the same id.
 Result<void> apply_idempotency_key(const http::Request& request, std::span<audit::Event> events,
-                                   std::string_view body);
+                                   std::string_view body, const audit::EventLimits& limits);
 
 // from, to, tenant, actor_type, actor, action, object_type, object, outcome, trace_id, request_id, text,
 // cursor, limit.
 Result<audit::SearchFilter> parse_search(const http::Request& request, std::int64_t page_rows_max);
 
+// ?check=columns: whether the columns that searches go by are held against the entries.
+Result<bool> parse_check(const http::Request& request);
 // ?open=groups
 Result<audit::OpenGroups> parse_open(const http::Request& request);
 // A number of entries or an index; `otherwise` where it is absent.

@@ -54,7 +54,7 @@ Keyed apply_key(std::string key, std::string_view body, audit::Event event = aud
   http::Request request;
   request.headers.add("Idempotency-Key", key);
   std::vector<audit::Event> events{std::move(event)};
-  const auto done = apply_idempotency_key(request, events, body);
+  const auto done = apply_idempotency_key(request, events, body, {});
   return {done ? "" : done.error().message, events.front()};
 }
 
@@ -64,6 +64,14 @@ TEST(IdempotencyKey, AUuidIsTheId) {
   EXPECT_EQ(keyed.error, "");
   EXPECT_EQ(keyed.event.id, id);
   EXPECT_EQ(keyed.event.time, WallTime(id.time())) << "a repeat has the same time";
+}
+
+TEST(IdempotencyKey, ItsTimeIsHeldAgainstTheLimits) {
+  for (const auto off : {std::chrono::hours(-24 * 31), std::chrono::hours(1)}) {
+    const auto id =
+        make_uuid7(std::chrono::floor<std::chrono::milliseconds>(audit::testing_now + off), 0, 77);
+    EXPECT_THAT(apply_key(id.to_string(), R"({"action":"x.y"})").error, HasSubstr("within the limits"));
+  }
 }
 
 // The same request has the same id, and another one another.
@@ -87,7 +95,8 @@ TEST(IdempotencyKey, IsRefusedWhereItCannotHold) {
   http::Request request;
   request.headers.add("Idempotency-Key", id);
   std::vector<audit::Event> two(2, audit::minimal_event());
-  EXPECT_THAT(apply_idempotency_key(request, two, "[]").error().message, HasSubstr("a body of one event"));
+  EXPECT_THAT(apply_idempotency_key(request, two, "[]", {}).error().message,
+              HasSubstr("a body of one event"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "app/api_audit_query.hpp"
 #include "app/api_query.hpp"
 #include "app/audit_answers.hpp"
+#include "audit/column_check.hpp"
 #include "http/sse.hpp"
 
 namespace citadel::app {
@@ -97,6 +98,7 @@ class Export {
   ApiContextPtr context;
   std::uint64_t next = 0, end = 0;
   audit::OpenGroups open = audit::OpenGroups::no;
+  bool check_columns = false;
 
   using Entries = std::vector<audit::EntryView>;
 
@@ -115,8 +117,15 @@ class Export {
  private:
   Task<Result<Entries>> read(std::uint64_t first, std::size_t count, audit::OpenGroups opened,
                              Deadline deadline) {
-    return on_data_plane(*context, audit::read_entries(context->database, first, count, opened,
-                                                       context->audit->keys(), deadline));
+    return on_data_plane(*context, read_checked(first, count, opened, deadline));
+  }
+  Task<Result<Entries>> read_checked(std::uint64_t first, std::size_t count, audit::OpenGroups opened,
+                                     Deadline deadline) {
+    auto& database = context->database;
+    CITADEL_CO_ASSIGN(auto entries, co_await audit::read_entries(database, first, count, opened,
+                                                                 context->audit->keys(), deadline));
+    if (check_columns) CITADEL_CO_TRY(co_await audit::check_columns(database, entries, deadline));
+    co_return entries;
   }
   // What stands before an entry that cannot be read, so that whoever verifies comes as far as it. The entry
   // itself, where its leaf is not the tree's: then that is what is wrong, and not what does not open for it.
@@ -140,9 +149,10 @@ class Export {
 };
 
 Task<Result<Response>> export_entries(ApiContextPtr context, Request& request) {
-  CITADEL_CO_TRY(request.allow_query({"cursor", "limit", "open"}));
+  CITADEL_CO_TRY(request.allow_query({"cursor", "limit", "open", "check"}));
   Export entries(context);
   CITADEL_CO_ASSIGN(entries.open, parse_open(request));
+  CITADEL_CO_ASSIGN(entries.check_columns, parse_check(request));
   CITADEL_CO_ASSIGN(entries.next, parse_number(request, "cursor", 0));
   CITADEL_CO_ASSIGN(const auto limit, parse_number(request, "limit", tlog::tree_size_max));
   CITADEL_CO_ASSIGN(const auto published, co_await latest_checkpoint(context));

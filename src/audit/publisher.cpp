@@ -16,6 +16,8 @@ namespace {
 constexpr pg::Statement set_origin{"audit origin", "update audit.head set origin = $1 where origin = ''"};
 constexpr pg::Statement record_fork{"audit accept fork", "select audit.accept_fork($1, $2, $3, $4, $5)"};
 
+constexpr auto look_poll = std::chrono::milliseconds(10);
+
 // Those who wait for a value that only grows.
 template <class Key, class Value>
 class Waiters {
@@ -241,6 +243,7 @@ Task<Result<std::optional<StoredCheckpoint>>> Publisher::Impl::load_stored() {
     co_return std::unexpected(
         Error(opened.error()).in(fmt::format("checkpoint store {}", store.folder().string())));
   }
+  status.stored = *stored;
   co_return stored;
 }
 
@@ -316,7 +319,7 @@ Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<Stor
 
 void Publisher::Impl::note_published(const StoredCheckpoint& stored) {
   permit->grant(stored.checkpoint.size, stored.checkpoint.root);
-  status.published = stored;
+  status.published = status.stored = stored;
   publish_waiters.answer([&](std::uint64_t index) { return index < stored.checkpoint.size; }, stored);
 }
 
@@ -359,7 +362,8 @@ Task<Result<StoredCheckpoint>> Publisher::wait_published(std::uint64_t index, De
 
 Task<Result<void>> Publisher::accept_fork(std::string reason, std::string who, Deadline deadline) {
   auto& impl = *impl_;
-  if (impl.looking) co_return fail(Code::overloaded, "the head is being looked at; try again", Retry::safe);
+  // A look is short, and an operator's decision should not fail because it met one.
+  while (impl.looking && !deadline.expired()) co_await aio::sleep_for(look_poll);
   const auto looked = co_await impl.look(deadline);
   if (looked || !impl.status.fork) {
     if (!looked) co_return std::unexpected(looked.error());

@@ -38,11 +38,11 @@ std::string encode(const Place& place) {
 Result<Place> parse_cursor(std::string_view text) {
   const auto raw = from_hex(text);
   if (!raw || raw->size() != 16)
-    return fail(Code::invalid_argument, "cursor is not one that a page has given");
+    return fail(Code::invalid_argument, "cursor: is not one that a page has given");
   const Place place{WallTime(std::chrono::microseconds(load_be<std::int64_t>(raw->data()))),
                     load_be<std::int64_t>(raw->data() + 8)};
   if (place.time < time_min || place.time > time_end || place.index < 0)
-    return fail(Code::invalid_argument, "cursor is not one that a page has given");
+    return fail(Code::invalid_argument, "cursor: is not one that a page has given");
   return place;
 }
 
@@ -50,7 +50,7 @@ Result<Uuid> parse_trace(std::string_view text) {
   const auto raw = from_hex(text);
   Uuid id;
   if (!raw || raw->size() != id.bytes.size())
-    return fail(Code::invalid_argument, "trace_id must be 32 hexadecimal digits");
+    return fail(Code::invalid_argument, "trace_id: must be 32 hexadecimal digits");
   std::memcpy(id.bytes.data(), raw->data(), raw->size());
   return id;
 }
@@ -91,7 +91,7 @@ class Conditions {
 Result<void> check_limit(int limit) {
   if (limit >= 1 && limit <= search_limit_max) return {};
   return fail(Code::invalid_argument,
-              fmt::format("limit must be from 1 to {}, not {}", search_limit_max, limit));
+              fmt::format("limit: must be from 1 to {}, not {}", search_limit_max, limit));
 }
 
 Result<Search> begin_search(SearchFilter filter) {
@@ -99,7 +99,7 @@ Result<Search> begin_search(SearchFilter filter) {
   Search search;
   search.from = std::clamp(filter.from.value_or(time_min), time_min, time_end);
   search.to = std::clamp(filter.to.value_or(time_end), time_min, time_end);
-  if (search.from >= search.to) return fail(Code::invalid_argument, "from must lie before to");
+  if (search.from >= search.to) return fail(Code::invalid_argument, "from: must lie before to");
   search.below = {search.to, 0};
   if (!filter.cursor.empty()) {
     CITADEL_ASSIGN(const Place last, parse_cursor(filter.cursor));

@@ -24,6 +24,14 @@ TEST_F(AuditTest, MigrationsAreInTheLog) {
   EXPECT_EQ(sql("select action, object_type, object, actor_type, actor from audit.event where object_type = "
                 "'citadel.migration' and object = '5'"),
             "database.insert|citadel.migration|5|database_role|citadel_owner");
+  std::string applied;
+  for (const auto& migration : store::embedded_migrations())
+    applied += fmt::format("{}{:04}_{}|citadel_owner|1", applied.empty() ? "" : "\n", migration.version,
+                           migration.name);
+  EXPECT_EQ(
+      sql("select e.object, e.actor, count(s.idx) from audit.event e left join audit.sealed s on s.idx = "
+          "e.idx where action = 'migration.apply' group by 1, 2 order by 1"),
+      applied);
 }
 
 TEST_F(AuditTest, ManyBatchesGrowOverTheEdgesOfTiles) {

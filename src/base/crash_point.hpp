@@ -61,6 +61,10 @@ enum class CrashPoint : std::uint8_t {
   checkpoint_after_view,
   publisher_before_swap,
   publisher_after_swap,
+  pg_statement_before_send,
+  pg_statement_after_send,
+  pg_copy_before_data,
+  pg_copy_before_end,
   count_,
 };
 
@@ -87,6 +91,8 @@ inline constexpr auto crash_point_names = std::to_array<std::string_view>({
     "checkpoint.before_rename",      "checkpoint.after_rename",
     "checkpoint.after_folder_sync",  "checkpoint.after_view",
     "publisher.before_swap",         "publisher.after_swap",
+    "pg.statement.before_send",      "pg.statement.after_send",
+    "pg.copy.before_data",           "pg.copy.before_end",
 });
 static_assert(crash_point_names.size() == static_cast<std::size_t>(CrashPoint::count_));
 

@@ -21,6 +21,14 @@ constexpr pg::Statement read_applied{
     "migration list", "select version, name, checksum, applied_at from citadel.migration order by version"};
 constexpr pg::Statement record_applied{
     "migration record", "insert into citadel.migration (version, name, checksum) values ($1, $2, $3)"};
+constexpr pg::Statement has_trail{"migration trail", "select to_regclass('audit.pending') is not null"};
+// Of the migration that makes the trail also those before it, which nobody could record then.
+constexpr pg::Statement record_entry{
+    "migration entry",
+    "insert into audit.pending (action, object_type, object, details) "
+    "select 'migration.apply', 'migration', to_char(version, 'FM0000') || '_' || name, "
+    "json_build_object('version', version, 'name', name, 'sha256', checksum, 'applied_at', applied_at) "
+    "from citadel.migration where version = $1 or $2 order by version"};
 constexpr pg::Statement record_definition{
     "migration definition",
     "insert into citadel.schema_definition (only_row, lines) values (true, $1) "
@@ -46,8 +54,8 @@ comment on table citadel.schema_definition is
   'What every object of Citadel''s schemas was after the last migration; drift is the difference to it.';
 )";
 
-// Each object of Citadel's schemas as one line. Partitions come and go with the months, so they and what hangs
-// on them are left out.
+// Each object of Citadel's schemas as one line. Partitions come and go with the months, so they and what
+// hangs on them are left out.
 constexpr pg::Statement describe_schema{"schema definition", R"(
 with space as (select oid, nspname from pg_namespace where nspname in ('citadel', 'usage', 'audit')),
 relation as (
@@ -150,6 +158,7 @@ Task<Result<std::vector<std::string>>> read_schema_lines(pg::Connection& connect
 Task<Result<void>> apply(pg::Connection& connection, const Migration& migration, bool last,
                          Deadline deadline) {
   CITADEL_CO_ASSIGN(auto transaction, co_await pg::Transaction::begin(connection, {}, deadline));
+  CITADEL_CO_ASSIGN(const auto trail_before, co_await transaction.execute(has_trail, {}, deadline));
   auto applied = co_await transaction.execute_simple(migration.sql, deadline);
   if (!applied) {
     static_cast<void>(co_await transaction.rollback(deadline));
@@ -158,6 +167,11 @@ Task<Result<void>> apply(pg::Connection& connection, const Migration& migration,
   }
   const pg::Params record(migration.version, migration.name, checksum_of(migration));
   CITADEL_CO_TRY(co_await transaction.execute(record_applied, record, deadline));
+  CITADEL_CO_ASSIGN(const auto trail, co_await transaction.execute(has_trail, {}, deadline));
+  if (trail[0].get<bool>(0)) {
+    const pg::Params entry(migration.version, !trail_before[0].get<bool>(0));
+    CITADEL_CO_TRY(co_await transaction.execute(record_entry, entry, deadline));
+  }
   if (last) {
     CITADEL_CO_ASSIGN(const auto lines, co_await read_schema_lines(connection, deadline));
     pg::Params definition;

@@ -2,9 +2,10 @@
 //
 // They run on a direct connection as the schema's owner, under a session advisory lock, so that several
 // daemons that start at once apply them once. What was applied is kept in citadel.migration with the SHA-256
-// of its text: a migration that was edited after it was applied is refused. After the last one the definition
-// of every object in Citadel's schemas is kept, and find_drift() names what somebody has changed since by
-// hand.
+// of its text: a migration that was edited after it was applied is refused. Each is an entry of the audit
+// trail (migration.apply) too; those before the one that makes the trail are recorded by that one. After the
+// last one the definition of every object in Citadel's schemas is kept, and find_drift() names what somebody
+// has changed since by hand.
 //
 // All calls on the connection's executor.
 #pragma once

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/crash_point.hpp"
 #include "base/log.hpp"
 #include "pg/detail/failure.hpp"
 
@@ -89,13 +90,16 @@ Result<void> Session::ready(Deadline deadline) const {
   return {};
 }
 
+// Every statement passes here, BEGIN and COMMIT too.
 void Session::note_send() {
+  crash_point(CrashPoint::pg_statement_before_send);
   // Once something is under way, libpq only says that.
   if (!under_way_) in_block_at_send_ = PQtransactionStatus(connection_) != PQTRANS_IDLE;
 }
 
 Result<void> Session::sent(int good) {
   if (good != 0) {
+    crash_point(CrashPoint::pg_statement_after_send);
     if (!under_way_) {
       under_way_ = true;
       error_.reset();
@@ -228,12 +232,14 @@ Task<Result<Rows>> Session::collect(Deadline deadline) {
 
 bool Session::put_copy(std::string_view data) {
   CITADEL_CHECK(data.size() <= std::numeric_limits<int>::max(), "a chunk of COPY has more than 2 GiB");
+  crash_point(CrashPoint::pg_copy_before_data);
   // 0 would mean that the bytes are not taken yet; libpq says it only when it has no memory for them, because
   // the caller flushes after each chunk.
   return PQputCopyData(connection_, data.data(), static_cast<int>(data.size())) == 1;
 }
 
 void Session::end_copy(const char* error_message) {
+  crash_point(CrashPoint::pg_copy_before_end);
   copying_in_ = false;
   PQputCopyEnd(connection_, error_message);
 }
