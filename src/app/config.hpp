@@ -184,7 +184,7 @@ struct RetentionConfig {
   Duration standard = 0s;
   Duration extended = 0s;
   Duration interval = 1h;
-  std::int64_t months_ahead = 2;
+  std::int64_t months_ahead = 1;
 };
 
 struct LogConfig {

@@ -177,7 +177,7 @@ def check_missing(trail):
     after = trail.citadel.run_json("audit", "verify")
     assert after["contents_missing"] == 1 and after["contents_erased"] == verified["contents_erased"], after
     shown = trail.citadel.run("audit", "verify")
-    assert f"from entry {index} to {index}: nothing in this log says why" in shown or "somebody removed them" in shown, shown
+    assert f"to {index}: nothing in this log says why" in shown, shown
 
 
 def check_retention(trail):
@@ -188,15 +188,14 @@ def check_retention(trail):
     plan = {m["month"]: m for m in citadel.run_json("audit", "retention", "--dry-run")["months"]}
     # They came just now, so they are kept as long as any other of their class.
     assert not plan["short/2024-03"]["due"] and plan["short/2024-03"]["due_at"] > "2026", plan["short/2024-03"]
+    hold = citadel.run("audit", "hold", "add", "--from", "2024-05-01T00:00:00Z", "--to", "2024-06-01T00:00:00Z",
+                       "--reason", "a case").strip()
     # As if they had come then: the clock that counts is the database's.
     for month, time in (("202403", old), ("202405", held)):
         trail.psql(f"ALTER TABLE audit.event_short_{month} DISABLE TRIGGER ALL; "
                    f"UPDATE audit.event_short_{month} SET received_at = '{time}'; "
                    f"ALTER TABLE audit.event_short_{month} ENABLE TRIGGER ALL; "
                    f"ALTER TABLE audit.event_short_{month} ENABLE ALWAYS TRIGGER append_only")
-    hold = citadel.run("audit", "hold", "add", "--from", "2024-05-01T00:00:00Z", "--to", "2024-06-01T00:00:00Z", "--reason", "a case").strip()
-    run = wait_until(lambda: trail.events("audit.retention_run"), "the job has run")
-    said = {e["event"]["object"]["type"]: e["event"] for e in run}
     wait_until(lambda: {e["event"]["object"]["type"] for e in trail.events("audit.retention_run")} ==
                {"audit_content", "audit_content_held"}, "it says what it dropped and what it kept")
     said = {e["event"]["object"]["type"]: e["event"] for e in trail.events("audit.retention_run")}
