@@ -47,6 +47,7 @@ void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> 
 void add_audit_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_audit_event_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_audit_proof_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_audit_lifecycle_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_audit_read_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_tlog_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 

@@ -140,6 +140,7 @@ void add_audit_routes(http::Router& router, ApiContextPtr context) {
   add_audit_event_routes(router, context);
   add_audit_read_routes(router, context);
   add_audit_proof_routes(router, context);
+  add_audit_lifecycle_routes(router, context);
   add_tlog_routes(router, context);
   router.add(Method::get, "/v1/audit/key", {},
              without_query([context](Request& r) { return get_key(context, r); }));

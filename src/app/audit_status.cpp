@@ -68,6 +68,15 @@ json::object publisher_json(const audit::PublisherStatus& publisher) {
   return out;
 }
 
+json::object retention_json(const RetentionStatus& retention) {
+  json::object out{{"dropped_total", retention.dropped_total},
+                   {"held", retention.held},
+                   {"failures_total", retention.failures_total}};
+  if (retention.ran_at) out["ran_at"] = format_time(*retention.ran_at);
+  if (retention.last_error) out["last_error"] = retention.last_error->message;
+  return out;
+}
+
 }  // namespace
 
 std::vector<Dependency> audit_dependencies(const AuditStatus& status) {
@@ -80,6 +89,7 @@ std::string audit_json(const AuditStatus& status) {
                    {"journal", journal_json(status.journal)},
                    {"drain", drain_json(status.drain)},
                    {"checkpoint", publisher_json(status.publisher)},
+                   {"retention", retention_json(status.retention)},
                    {"refused_total", status.refused_total},
                    {"repeated_total", status.repeated_total},
                    {"id_conflicts_total", status.id_conflicts_total},
@@ -125,7 +135,13 @@ struct AuditMetrics::Handles {
             m.gauge("citadel_audit_verified_seconds", "Unix time of the last verification that passed.")),
         verified_entries(m.gauge("citadel_audit_verified_entries", "Entries that it checked.")),
         verify_failures(
-            m.counter("citadel_audit_verification_failures_total", "Verifications that found a fault.")) {}
+            m.counter("citadel_audit_verification_failures_total", "Verifications that found a fault.")),
+        retention_ran(m.gauge("citadel_audit_retention_run_seconds",
+                              "Unix time of the last retention run that succeeded.")),
+        dropped(m.counter("citadel_audit_retention_dropped_total", "Months of content that were dropped.")),
+        held(m.gauge("citadel_audit_retention_held", "Months that are due, and that a hold keeps.")),
+        retention_failures(
+            m.counter("citadel_audit_retention_failures_total", "Retention runs that failed.")) {}
 
   Counter appended;
   CounterFamily drained;
@@ -136,6 +152,10 @@ struct AuditMetrics::Handles {
   Counter publish_failures;
   Gauge forked, verified, verified_entries;
   Counter verify_failures;
+  Gauge retention_ran;
+  Counter dropped;
+  Gauge held;
+  Counter retention_failures;
 };
 
 AuditMetrics::AuditMetrics(telemetry::Metrics& metrics) : handles_(std::make_unique<Handles>(metrics)) {}
@@ -172,6 +192,12 @@ void AuditMetrics::update(const AuditStatus& status, WallTime now) {
     h.verified_entries.set(static_cast<double>(status.verified->entries));
   }
   h.verify_failures.raise_to(status.verifications_failed_total);
+  const auto& retention = status.retention;
+  if (retention.ran_at)
+    h.retention_ran.set(std::chrono::duration<double>(retention.ran_at->time_since_epoch()).count());
+  h.dropped.raise_to(retention.dropped_total);
+  h.held.set(static_cast<double>(retention.held));
+  h.retention_failures.raise_to(retention.failures_total);
 }
 
 }  // namespace citadel::app

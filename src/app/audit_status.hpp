@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/retention_job.hpp"
 #include "audit/publisher.hpp"
 #include "drain/drain.hpp"
 #include "journal/journal.hpp"
@@ -35,6 +36,7 @@ struct AuditStatus {
   std::uint64_t owed = 0, own_lost_total = 0;
   std::optional<Verification> verified;  // the last that passed
   std::uint64_t verifications_failed_total = 0;
+  RetentionStatus retention;
 };
 
 // One thing that the daemon depends on.

@@ -79,6 +79,7 @@ struct AuditTrail::Impl {
   audit::Redactor redactor;
   std::optional<audit::CheckpointStore> store;  // until attach()
   RecentEvents recent{recent_max};
+  RetentionJob retention;
 
   mutable std::mutex mutex;
   AuthPolicy auth;  // these are guarded by `mutex`
@@ -110,6 +111,7 @@ struct AuditTrail::Impl {
         keys(std::move(secrets.keys)),
         redactor(std::move(r)),
         store(std::move(s)),
+        retention(config.audit_retention, c),
         auth(std::chrono::duration_cast<Monotonic::duration>(config.audit.auth_success_window)),
         journal(std::move(j)) {}
 
@@ -209,6 +211,7 @@ void AuditTrail::start() {
   impl_->started = true;
   impl_->publisher->start();
   impl_->drain->start();
+  impl_->gate->spawn("audit retention", impl_->retention.loop(*impl_->database));
 }
 
 Task<Result<void>> AuditTrail::close(Deadline deadline) {
@@ -422,14 +425,17 @@ const tlog::NoteVerifier& AuditTrail::verifier() const {
 const std::vector<tlog::NoteVerifier>& AuditTrail::older_keys() const {
   return impl_->older_keys;
 }
-const audit::AuditKeys& AuditTrail::keys() const {
-  return *impl_->keys;
+const std::shared_ptr<const audit::AuditKeys>& AuditTrail::shared_keys() const {
+  return impl_->keys;
 }
 const audit::Redactor& AuditTrail::redactor() const {
   return impl_->redactor;
 }
 audit::Publisher& AuditTrail::publisher() {
   return *impl_->publisher;
+}
+RetentionJob& AuditTrail::retention() {
+  return impl_->retention;
 }
 
 AuditStatus AuditTrail::status() const {
@@ -445,6 +451,7 @@ AuditStatus AuditTrail::status() const {
   out.journal = impl_->journal->status();
   out.drain = impl_->drain->status();
   out.publisher = impl_->publisher->status();
+  out.retention = impl_->retention.status();
   return out;
 }
 

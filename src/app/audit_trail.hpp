@@ -16,6 +16,7 @@
 #include "app/audit_secrets.hpp"
 #include "app/audit_status.hpp"
 #include "app/config.hpp"
+#include "app/retention_job.hpp"
 #include "audit/redaction.hpp"
 #include "http/server.hpp"
 
@@ -60,10 +61,12 @@ class AuditTrail {
   const std::string& origin() const;
   const tlog::NoteVerifier& verifier() const;
   const std::vector<tlog::NoteVerifier>& older_keys() const;
-  const audit::AuditKeys& keys() const;
+  const std::shared_ptr<const audit::AuditKeys>& shared_keys() const;
+  const audit::AuditKeys& keys() const { return *shared_keys(); }
   const audit::Redactor& redactor() const;
   // On the data plane.
   audit::Publisher& publisher();
+  RetentionJob& retention();
   AuditStatus status() const;
   // Publisher::accept_fork(); and records which of this daemon's events the database has lost, so that a
   // verification knows of the hole.

@@ -174,6 +174,19 @@ struct AuditConfig {
   Duration auth_success_window = 1h;
 };
 
+enum class RetentionProfile : std::uint8_t { none, eu_ai_act, pci_dss, hipaa };
+
+// How long the contents of audit events are kept, by class; 0: see effective_keep().
+struct RetentionConfig {
+  bool enabled = true;
+  RetentionProfile profile = RetentionProfile::none;
+  Duration short_ = 0s;
+  Duration standard = 0s;
+  Duration extended = 0s;
+  Duration interval = 1h;
+  std::int64_t months_ahead = 1;
+};
+
 struct LogConfig {
   log::Level level = log::Level::info;
   log::Format format = log::Format::text;
@@ -208,6 +221,7 @@ struct Config {
   DrainConfig drain;
   UsageConfig usage;
   AuditConfig audit;
+  RetentionConfig audit_retention;
   LogConfig log;
   AdminConfig admin;
   LocalConfig local;

@@ -1,3 +1,4 @@
+// long file: the keys are one table.
 #include "app/config_keys.hpp"
 
 #include <fmt/format.h>
@@ -22,6 +23,7 @@ constexpr std::array<std::string_view, 4> mode_names{"normal", "observe_only", "
                                                      "forced_closed"};
 constexpr std::array<std::string_view, 4> level_names{"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 2> format_names{"text", "json"};
+constexpr std::array<std::string_view, 4> profile_names{"none", "eu_ai_act", "pci_dss", "hipaa"};
 
 // A choice for the enum that At reaches.
 template <auto At>
@@ -234,6 +236,21 @@ const std::array keys = std::to_array<Key>({
     {"audit", "auth_success_window", DurationValue{AT(audit.auth_success_window), 0s, 366 * day}, Reload::no,
      "A key's success from an address is recorded once in this time; each failure is. 0: each success too."},
 
+    {"audit.retention", "enabled", BooleanValue{AT(audit_retention.enabled)}, Reload::no,
+     "Drop contents of audit events when they are due. Without it nothing is dropped, and months are still made ahead."},
+    {"audit.retention", "profile", choice<+AT(audit_retention.profile)>(profile_names), Reload::no,
+     "Whose floor holds for all three classes: eu_ai_act 184d, pci_dss 366d, hipaa 2192d. A time under it is refused."},
+    {"audit.retention", "short", DurationValue{AT(audit_retention.short_), 0s, 36'500 * day}, Reload::no,
+     "How long contents of the class short are kept (inferences, tools). 0s: 184d, or the profile's floor where that is longer."},
+    {"audit.retention", "standard", DurationValue{AT(audit_retention.standard), 0s, 36'500 * day}, Reload::no,
+     "The same of the class standard (authentication, who read). 0s: 366d, or the floor."},
+    {"audit.retention", "extended", DurationValue{AT(audit_retention.extended), 0s, 36'500 * day}, Reload::no,
+     "The same of the class extended (changes, keys, roles, the trail itself). 0s: 2192d, or the floor."},
+    {"audit.retention", "interval", DurationValue{AT(audit_retention.interval), 1s, 7 * day}, Reload::no,
+     "How often it is looked for what is due."},
+    {"audit.retention", "months_ahead", IntegerValue{AT(audit_retention.months_ahead), 0, 12}, Reload::no,
+     "Partitions of that many months are made ahead."},
+
     {"log", "level", choice<+AT(log.level)>(level_names), Reload::yes,
      "What is less important is not logged."},
     {"log", "format", choice<+AT(log.format)>(format_names), Reload::yes,
@@ -269,6 +286,7 @@ constexpr std::array sections = std::to_array<Section>({
     {"drain", "The way from the journal into the database."},
     {"usage", "Request records."},
     {"audit", "The audit trail; docs/audit.md explains it."},
+    {"audit.retention", "How long the contents of audit events are kept; docs/audit.md, Retention."},
     {"log", "The log, on standard error."},
     {"admin", "The admin key."},
     {"local", "The private servers of `citadel up`."},

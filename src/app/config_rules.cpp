@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "app/retention_times.hpp"
+
 namespace citadel::app {
 namespace {
 
@@ -17,7 +19,38 @@ bool has_host_where_set(const Config& config) {
   return at == config.origins.end() || !at->first.starts_with("database.direct.");
 }
 
+template <Duration RetentionConfig::* Keep, RetentionProfile Profile>
+bool is_above_floor(const Config& config) {
+  const auto& retention = config.audit_retention;
+  return retention.profile != Profile || retention.*Keep == Duration::zero() ||
+         retention.*Keep >= retention_floor(Profile);
+}
+
+// A class is kept no longer than the next; where one is under a floor, that is told already.
+template <Duration RetentionConfig::* Shorter, Duration RetentionConfig::* Longer, std::size_t Class>
+bool is_in_order(const Config& config) {
+  const auto& retention = config.audit_retention;
+  const auto is_under = [&](Duration keep) {
+    return keep != Duration::zero() && keep < retention_floor(retention.profile);
+  };
+  const auto keep = effective_keep(retention);
+  return is_under(retention.*Shorter) || is_under(retention.*Longer) || keep[Class] <= keep[Class + 1];
+}
+
 // clang-format off
+#define FLOORS(name, member)                                                                                       \
+    {"audit.retention." name, "audit.retention.profile", "must be at least 1d, or 0s",                            \
+     is_above_floor<&RetentionConfig::member, RetentionProfile::none>},                                            \
+    {"audit.retention." name, "audit.retention.profile",                                                           \
+     "is under the floor of the profile eu_ai_act, 184d: EU AI Act articles 19 and 26 ask for six months",         \
+     is_above_floor<&RetentionConfig::member, RetentionProfile::eu_ai_act>},                                       \
+    {"audit.retention." name, "audit.retention.profile",                                                           \
+     "is under the floor of the profile pci_dss, 366d: PCI DSS 10.5.1 asks for twelve months",                     \
+     is_above_floor<&RetentionConfig::member, RetentionProfile::pci_dss>},                                         \
+    {"audit.retention." name, "audit.retention.profile",                                                           \
+     "is under the floor of the profile hipaa, 2192d: HIPAA, 45 CFR 164.316(b)(2)(i), asks for six years",         \
+     is_above_floor<&RetentionConfig::member, RetentionProfile::hipaa>}
+
 constexpr auto rules = std::to_array<Rule>({
     {"pool.size_min", "pool.size_max", "must not be more than pool.size_max",
      [](const Config& c) { return c.pool.size_min <= c.pool.size_max; }},
@@ -52,11 +85,19 @@ constexpr auto rules = std::to_array<Rule>({
      [](const Config& c) { return c.audit.reserve_bytes <= c.audit.size_bytes_max / 2; }},
     {"audit.journal_folder", "journal.folder", "must be another folder than journal.folder",
      [](const Config& c) { return c.audit.journal_folder != c.journal.folder || c.journal.folder.empty(); }},
+    FLOORS("short", short_),
+    FLOORS("standard", standard),
+    FLOORS("extended", extended),
+    {"audit.retention.short", "audit.retention.standard", "must not be kept for longer than the class standard",
+     is_in_order<&RetentionConfig::short_, &RetentionConfig::standard, 0>},
+    {"audit.retention.standard", "audit.retention.extended", "must not be kept for longer than the class extended",
+     is_in_order<&RetentionConfig::standard, &RetentionConfig::extended, 1>},
     {"http.header_timeout", "http.request_timeout", "must not be more than http.request_timeout",
      [](const Config& c) { return c.http.header_timeout <= c.http.request_timeout; }},
     {"local.postgres_port", "local.pgpool_port", "must differ from local.pgpool_port",
      [](const Config& c) { return c.local.postgres_port != c.local.pgpool_port; }},
 });
+#undef FLOORS
 // clang-format on
 
 }  // namespace

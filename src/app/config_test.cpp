@@ -13,6 +13,7 @@
 #include "app/config_problems.hpp"
 #include "app/config_rules.hpp"
 #include "app/config_value.hpp"
+#include "app/retention_times.hpp"
 #include "app/settings.hpp"
 #include "base/file.hpp"
 
@@ -68,6 +69,9 @@ std::string other_text(const Key& key) {
     return format_size(*parse_size(text) == v->max ? v->max - 1 : *parse_size(text) + 1);
   }
   if (const auto* v = std::get_if<DurationValue>(&key.value)) {
+    // Above the floor of the first profile, and in order with the other classes whether they are given or
+    // not.
+    if (key.section == "audit.retention" && text == "0s") return "366d";
     return format_duration(*parse_duration(text) == v->max ? v->max - 1ms : *parse_duration(text) + 1ms);
   }
   if (std::holds_alternative<BooleanValue>(key.value)) return text == "true" ? "false" : "true";
@@ -351,6 +355,20 @@ TEST(ConfigRules, EachIsBrokenAloneAndNamesItsKey) {
       "[audit]\nsize_bytes_max = \"127MiB\"\n",
       "[audit]\nreserve_bytes = \"513MiB\"\n",
       "[audit]\njournal_folder = \"/j\"\n[journal]\nfolder = \"/j\"\n",
+      "[audit.retention]\nshort = \"23h\"\n",
+      "[audit.retention]\nprofile = \"eu_ai_act\"\nshort = \"183d\"\n",
+      "[audit.retention]\nprofile = \"pci_dss\"\nshort = \"365d\"\n",
+      "[audit.retention]\nprofile = \"hipaa\"\nshort = \"2191d\"\n",
+      "[audit.retention]\nstandard = \"23h\"\n",
+      "[audit.retention]\nprofile = \"eu_ai_act\"\nstandard = \"183d\"\n",
+      "[audit.retention]\nprofile = \"pci_dss\"\nstandard = \"365d\"\n",
+      "[audit.retention]\nprofile = \"hipaa\"\nstandard = \"2191d\"\n",
+      "[audit.retention]\nextended = \"23h\"\n",
+      "[audit.retention]\nprofile = \"eu_ai_act\"\nextended = \"183d\"\n",
+      "[audit.retention]\nprofile = \"pci_dss\"\nextended = \"365d\"\n",
+      "[audit.retention]\nprofile = \"hipaa\"\nextended = \"2191d\"\n",
+      "[audit.retention]\nshort = \"367d\"\n",
+      "[audit.retention]\nstandard = \"2193d\"\n",
       "[http]\nrequest_timeout = \"9s\"\n",
       "[local]\npostgres_port = 5433\n",
   };
@@ -362,6 +380,20 @@ TEST(ConfigRules, EachIsBrokenAloneAndNamesItsKey) {
                                   HasSubstr(std::string(rule.text)))))
         << breaking[i];
   }
+}
+
+TEST(ConfigRetention, WhatIsNotSaidIsTheClassesTimeOrTheFloor) {
+  const auto days = [](std::string_view text) {
+    std::vector<std::int64_t> out;
+    for (const auto keep : effective_keep(parse(text)->audit_retention))
+      out.push_back(keep / std::chrono::days(1));
+    return out;
+  };
+  EXPECT_THAT(days(""), ElementsAre(184, 366, 2192));
+  EXPECT_THAT(days("[audit.retention]\nprofile = \"eu_ai_act\"\n"), ElementsAre(184, 366, 2192));
+  EXPECT_THAT(days("[audit.retention]\nprofile = \"pci_dss\"\n"), ElementsAre(366, 366, 2192));
+  EXPECT_THAT(days("[audit.retention]\nprofile = \"hipaa\"\n"), ElementsAre(2192, 2192, 2192));
+  EXPECT_THAT(days("[audit.retention]\nshort = \"30d\"\nextended = \"3000d\"\n"), ElementsAre(30, 366, 3000));
 }
 
 TEST(ConfigRules, TheirKeysExist) {

@@ -6,14 +6,15 @@
 #include <set>
 
 #include "base/check.hpp"
+#include "crypto/hmac.hpp"
 
 namespace citadel::audit {
 namespace {
 
 constexpr pg::Statement insert_keys{
     "audit subject keys make",
-    "insert into audit.subject_key (tenant, subject, wrapped_key) "
-    "select * from unnest($1::text[], $2::text[], $3::bytea[]) as k (tenant, subject, wrapped_key) "
+    "insert into audit.subject_key (tenant, subject, wrapped_key, wrapped_by) "
+    "select k.*, $4 from unnest($1::text[], $2::text[], $3::bytea[]) as k (tenant, subject, wrapped_key) "
     "order by tenant, subject on conflict (tenant, subject) where destroyed_at is null do nothing"};
 constexpr pg::Statement select_keys{
     "audit subject keys",
@@ -24,6 +25,9 @@ constexpr pg::Statement select_keys{
 constexpr pg::Statement select_alive{
     "audit subject keys alive",
     "select id from audit.subject_key where id = any($1) and destroyed_at is null"};
+
+constexpr std::string_view master_id_label = "citadel/audit/master-key-id/v1";
+constexpr std::size_t master_id_bytes = 8;
 
 // What a wrapped key is bound to, so that no key can be given to another subject.
 std::string context_of(std::string_view tenant, std::string_view subject) {
@@ -51,6 +55,8 @@ std::shared_ptr<const AuditKeys> AuditKeys::derive(std::span<const crypto::AesGc
     keys->journal.push_back(journal_key(master));
     keys->subject.push_back(subject_wrapping_key(master));
   }
+  const auto digest = crypto::hmac_sha256(masters.front().bytes(), as_bytes(master_id_label));
+  keys->newest_id = as_text(Bytes(digest).first(master_id_bytes));
   return keys;
 }
 
@@ -69,6 +75,11 @@ Result<crypto::AesGcmKey> unwrap_subject_key(const AuditKeys& keys, std::string_
       "daemon the master key that this database was begun with, too");
 }
 
+std::string wrap_subject_key(const AuditKeys& keys, std::string_view tenant, std::string_view subject,
+                             const crypto::AesGcmKey& key) {
+  return crypto::seal_random(keys.subject.front(), as_bytes(context_of(tenant, subject)), key.bytes());
+}
+
 Task<Result<void>> SubjectKeys::ensure(store::Database& database, std::vector<Name> names,
                                        Deadline deadline) {
   std::erase_if(names, [&](const Name& name) { return known_.contains(name); });
@@ -81,21 +92,19 @@ Task<Result<void>> SubjectKeys::ensure(store::Database& database, std::vector<Na
   const auto [tenants, subjects] = columns_of(names);
   std::vector<std::string> fresh;
   for (const auto& [tenant, subject] : names) {
-    const auto key = crypto::AesGcmKey::generate();
-    fresh.push_back(
-        crypto::seal_random(keys_->subject.front(), as_bytes(context_of(tenant, subject)), key.bytes()));
+    fresh.push_back(wrap_subject_key(*keys_, tenant, subject, crypto::AesGcmKey::generate()));
   }
   std::vector<Bytes> wrapped;
   for (const std::string& key : fresh) wrapped.push_back(as_bytes(key));
-  CITADEL_CO_ASSIGN(
-      const pg::Rows rows,
-      co_await database.transact<pg::Rows>(
-          deadline, store::Intent::write, {.name = "audit subject keys"},
-          [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
-            CITADEL_CO_TRY(
-                co_await transaction.execute(insert_keys, pg::Params(tenants, subjects, wrapped), deadline));
-            co_return co_await transaction.execute(select_keys, pg::Params(tenants, subjects), deadline);
-          }));
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.transact<pg::Rows>(
+                        deadline, store::Intent::write, {.name = "audit subject keys"},
+                        [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
+                          const pg::Params made(tenants, subjects, wrapped, as_bytes(keys_->newest_id));
+                          CITADEL_CO_TRY(co_await transaction.execute(insert_keys, made, deadline));
+                          co_return co_await transaction.execute(select_keys, pg::Params(tenants, subjects),
+                                                                 deadline);
+                        }));
   for (const pg::Row row : rows) {
     Name name(row.get<std::string>(1), row.get<std::string>(2));
     CITADEL_CO_ASSIGN(auto key, unwrap_subject_key(*keys_, name.first, name.second, row.get<Bytes>(3)));

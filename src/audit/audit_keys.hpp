@@ -20,6 +20,7 @@ namespace citadel::audit {
 struct AuditKeys {
   std::vector<crypto::AesGcmKey> journal;  // wrap data keys in the journal
   std::vector<crypto::AesGcmKey> subject;  // wrap subjects' keys
+  std::string newest_id;                   // 8 bytes that name the newest master key and say nothing of it
 
   // Newest first; at least one (CHECK).
   static std::shared_ptr<const AuditKeys> derive(std::span<const crypto::AesGcmKey> masters);
@@ -33,6 +34,10 @@ struct SubjectKey {
 // A subject's key as the table has it. corrupt where no master key that is known wrapped it.
 Result<crypto::AesGcmKey> unwrap_subject_key(const AuditKeys& keys, std::string_view tenant,
                                              std::string_view subject, Bytes wrapped);
+
+// By the newest master key.
+std::string wrap_subject_key(const AuditKeys& keys, std::string_view tenant, std::string_view subject,
+                             const crypto::AesGcmKey& key);
 
 class SubjectKeys {
  public:

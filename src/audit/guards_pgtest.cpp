@@ -23,16 +23,28 @@ TEST_F(GuardsTest, TheDaemonsRoleCanChangeNothing) {
     if (table != "pending") EXPECT_EQ(error_as_app("delete from audit." + table), "42501") << table;
   }
   for (const std::string change :
-       {"update audit.entry set leaf = ''", "update audit.event set reason = 'x'",
-        "update audit.sealed set ciphertext = ''", "update audit.tile set idx = 7",
-        "update audit.tile set hashes = decode(repeat('00', 32), 'hex')", "update audit.head set size = 0",
-        "update audit.head set root = sha256('x')", "update audit.head set fence = 0",
+       {"update audit.entry set leaf = ''",
+        "update audit.event set reason = 'x'",
+        "update audit.sealed set ciphertext = ''",
+        "update audit.tile set idx = 7",
+        "update audit.tile set hashes = decode(repeat('00', 32), 'hex')",
+        "update audit.head set size = 0",
+        "update audit.head set root = sha256('x')",
+        "update audit.head set fence = 0",
         "update audit.head set pending_producer = gen_random_uuid()",
-        "update audit.subject_key set wrapped_key = ''", "update audit.pending set reason = 'x'",
+        "update audit.subject_key set wrapped_key = ''",
+        "update audit.pending set reason = 'x'",
         "update audit.conflict set record = ''",
         "insert into audit.pending (action, object_type, object) values ('a.b', 'c', 'd')",
-        "insert into audit.erasure (events) values (1)", "alter table audit.entry disable trigger all",
-        "select audit.attach('citadel.watermark', '{}')", "drop table audit.entry"}) {
+        "insert into audit.erasure (events) values (1)",
+        "insert into audit.hold (tenant, reason, placed_by) values ('a', 'b', 'c')",
+        "update audit.hold set released_at = now(), released_by = 'x'",
+        "update audit.subject_key set wrapped_by = null",
+        "select audit.subject_digest('x')",
+        "drop table audit.event_short",
+        "alter table audit.entry disable trigger all",
+        "select audit.attach('citadel.watermark', '{}')",
+        "drop table audit.entry"}) {
     EXPECT_EQ(error_as_app(change), "42501") << change;
   }
   EXPECT_EQ(fault(), "");
@@ -134,12 +146,12 @@ TEST_F(GuardsTest, TheActorThatTheDaemonNamesIsBelievedFromTheDaemonAlone) {
         CITADEL_CO_TRY(co_await tx.set_local("citadel.actor", "user:alice", soon()));
         CITADEL_CO_TRY(co_await tx.set_local("citadel.request_id", "req-7", soon()));
         CITADEL_CO_TRY(co_await tx.execute_simple(
-            "insert into audit.hold (tenant, reason, placed_by) values ('acme', 'a case', 'alice')", soon()));
+            "select audit.place_hold('acme', null, null, null, null, null, 'a case', 'alice')", soon()));
         co_return true;
       })));
   sql("begin; set local citadel.actor = 'user:alice'; "
       "insert into audit.hold (tenant, reason, placed_by) values ('acme', 'another', 'bob'); commit");
-  EXPECT_EQ(append_pending(), 2u);
+  EXPECT_EQ(append_pending(), 3u);
   EXPECT_EQ(sql("select actor_type, actor, request_id from audit.event where object_type = 'audit.hold' "
                 "order by idx"),
             "user|alice|req-7\ndatabase_role|citadel_owner|null");

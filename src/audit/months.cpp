@@ -31,6 +31,21 @@ ContentMonth content_month(Retention retention, WallTime time) {
   return {retention, month_start(time)};
 }
 
+std::string to_string(const ContentMonth& month) {
+  return fmt::format("{}/{}", to_string(month.retention), format_time(WallTime(month.month)).substr(0, 7));
+}
+
+std::optional<ContentMonth> parse_content_month(std::string_view text) {
+  for (const Retention retention : {Retention::short_, Retention::standard, Retention::extended}) {
+    const auto name = to_string(retention);
+    if (!text.starts_with(name) || text.size() != name.size() + 8) continue;
+    const auto time = parse_time(fmt::format("{}-01T00:00:00Z", text.substr(name.size() + 1)));
+    const ContentMonth month{retention, time ? month_start(*time) : MonthStart()};
+    if (time && to_string(month) == text) return month;
+  }
+  return std::nullopt;
+}
+
 std::string bounds_sql(std::string_view table, const ContentMonth& month) {
   return fmt::format("{0}.retention = {1} and {0}.time >= '{2}' and {0}.time < '{3}'", table,
                      static_cast<int>(month.retention), text_of(month.month),

@@ -26,6 +26,9 @@ struct ContentMonth {
   friend auto operator<=>(const ContentMonth&, const ContentMonth&) = default;
 };
 ContentMonth content_month(Retention retention, WallTime time);
+// "short/2026-01", and back.
+std::string to_string(const ContentMonth& month);
+std::optional<ContentMonth> parse_content_month(std::string_view text);
 
 // "TABLE.retention = 2 and TABLE.time >= '…' and TABLE.time < '…'"
 std::string bounds_sql(std::string_view table, const ContentMonth& month);

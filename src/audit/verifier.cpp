@@ -142,6 +142,7 @@ Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& le
   if (!entry.envelope) {
     if (entry.shown) return entry_fault("people read of it what no envelope says");
     ++counts_.envelopes_missing;
+    contents_.missing(tree_.size(), content_month(leaf.retention, leaf.time));
     return {};
   }
   if (!matches(leaf.commitments.front(), *entry.envelope)) {
@@ -152,7 +153,10 @@ Result<void> Verifier::check_envelope(const ExportedEntry& entry, const Leaf& le
   if (event->id != leaf.id || event->time != leaf.time)
     return entry_fault("its envelope is of another event than its leaf");
   ++counts_.envelopes;
-  if (leaf.action_class == ActionClass::audit) CITADEL_TRY(check_journal(*event, leaf));
+  if (leaf.action_class == ActionClass::audit) {
+    CITADEL_TRY(check_journal(*event, leaf));
+    CITADEL_TRY(check_lifecycle(entry, *event));
+  }
   return entry.shown ? check_shown(entry, *event) : Result<void>{};
 }
 
@@ -178,6 +182,23 @@ Result<void> Verifier::check_journal(const Event& event, const Leaf& leaf) {
     if (!position) return entry_fault("it is a start, and does not say what was the last position before");
     if (const auto found = sequences_.last_before(tree_.size(), leaf.producer, *position))
       return sequence_fault(*found);
+  }
+  return {};
+}
+
+// What the trail says of contents that are not there any more.
+Result<void> Verifier::check_lifecycle(const ExportedEntry& entry, const Event& event) {
+  if (event.action == retention_run_action && event.object.type == content_type) {
+    const auto month = parse_content_month(event.object.id);
+    if (!month) return entry_fault("it is a retention run, and does not say of which month");
+    contents_.pruned(*month);
+  } else if (event.action == erasure_action) {
+    const auto details = std::ranges::find(entry.groups, Group::details, &ExportedGroup::group);
+    if (details == entry.groups.end()) {
+      contents_.erasure_unread();
+    } else if (const auto read = contents_.erased(entry.index, details->content.bytes); !read) {
+      return entry_fault(read.error().message);
+    }
   }
   return {};
 }
@@ -253,6 +274,7 @@ Result<tlog::VerifiedCheckpoint> Verifier::finish(std::string_view checkpoint_no
 VerifierCounts Verifier::counts() const {
   VerifierCounts counts = counts_;
   counts.by_producer = sequences_.entries_by_producer();
+  counts.contents = contents_.sums();
   return counts;
 }
 

@@ -15,6 +15,10 @@
 //   - where the tree's own hash of the entry is given, the leaf has it: this names the entry that was edited
 //   - where envelope or groups are given, they are what the leaf commits to, and the envelope is of this leaf
 //   - where the text that people read is given, it says what envelope and groups say
+//   - where an envelope is not given, whether an erasure or a retention run of this log says so: counts()
+//   tells
+//     erased, dropped and missing apart. That is no fault, because the entry that says so may come after the
+//     checkpoint; but where it stays so, somebody took it
 //   - at the size of the older checkpoint, if one is trusted: its root
 // and at the end size, root, signature and witnesses of the checkpoint.
 //
@@ -31,6 +35,7 @@
 #include <string_view>
 #include <vector>
 
+#include "audit/content_account.hpp"
 #include "audit/leaf.hpp"
 #include "audit/sequences.hpp"
 #include "tlog/checkpoint.hpp"
@@ -80,7 +85,8 @@ struct Finding {
 struct VerifierCounts {
   std::uint64_t entries = 0;
   std::uint64_t envelopes = 0;          // checked
-  std::uint64_t envelopes_missing = 0;  // erased, pruned or not exported
+  std::uint64_t envelopes_missing = 0;  // for any reason
+  ContentAccount::Sums contents = {};   // why
   std::uint64_t groups = 0;             // checked
   std::uint64_t groups_missing = 0;
   std::uint64_t sequences_excused = 0;  // by audit.gap
@@ -111,6 +117,7 @@ class Verifier {
   Result<void> check_groups(const ExportedEntry& entry, const Leaf& leaf);
   Result<void> check_shown(const ExportedEntry& entry, Event& event);
   Result<void> check_journal(const Event& event, const Leaf& leaf);
+  Result<void> check_lifecycle(const ExportedEntry& entry, const Event& event);
   Result<void> check_older();
   Result<void> check_end(const tlog::Checkpoint& checkpoint);
 
@@ -124,6 +131,7 @@ class Verifier {
   std::uint64_t agreed_size_ = 0;  // up to here a trusted root has been met
   tlog::CompactRange tree_;
   Sequences sequences_;
+  ContentAccount contents_;
   VerifierCounts counts_;
   std::optional<Finding> finding_;
   std::optional<Error> error_;

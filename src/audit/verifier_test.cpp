@@ -74,6 +74,46 @@ TEST_F(VerifierTest, ContentThatIsErasedIsCountedAndTheRestHolds) {
   EXPECT_EQ(verifier->counts().groups_missing, 40u);
 }
 
+TEST_F(VerifierTest, WhatTheLogSaysOfContentsThatAreGoneIsBelieved) {
+  log = TestingLog::of(6);
+  Event erasure = minimal_event(7), run = minimal_event(8), claim = minimal_event(9);
+  erasure.action = "audit.erasure";
+  erasure.group(Group::details) = R"({"entries":[[3,"2026-11","1-2"]]})";
+  run.action = "audit.retention_run";
+  run.object = {"audit_content", "short/2026-11"};
+  claim.action = "x.retention_run";
+  claim.object = {"audit_content", "extended/2026-11"};
+  log.append(erasure, testing_id(0xC), 1, 1);
+  log.append(run, testing_id(0xC), 1, 2);
+  log.append(claim, testing_id(0xC), 1, 3);
+  auto verifier = Verifier::make({.policy = log.policy()});
+  std::vector<ExportedGroup> groups;
+  for (std::size_t i = 0; i < log.entries.size(); ++i) {
+    ExportedEntry entry = exported(log.entries[i], i, groups);
+    // 0 and 5 are of the class short, 1 to 4 of extended; nobody says what became of 3.
+    if (i < 4 || i == 5) {
+      entry.envelope.reset();
+      entry.groups = {};
+    }
+    EXPECT_TRUE(verifier->feed(entry));
+  }
+  EXPECT_TRUE(verifier->finish(log.note()).has_value());
+  const auto contents = verifier->counts().contents;
+  EXPECT_EQ(contents.erased, 2u);
+  EXPECT_EQ(contents.pruned, 2u);
+  EXPECT_EQ(contents.missing, 1u);
+  EXPECT_EQ(contents.last, 3u);
+}
+
+TEST_F(VerifierTest, AnErasureThatNamesWhatCannotBeIsAFault) {
+  log = TestingLog::of(2);
+  Event erasure = minimal_event(7);
+  erasure.action = "audit.erasure";
+  erasure.group(Group::details) = R"({"entries":[[3,"2026-11","1-2"]]})";  // 2 is its own
+  log.append(erasure, testing_id(0xC), 1, 1);
+  EXPECT_THAT(verify(), HasSubstr("entry 2: it is an erasure, and does not say of which entries"));
+}
+
 TEST_F(VerifierTest, AnOlderCheckpointThatAgreesIsMet) {
   log = TestingLog::of(300);
   for (const std::size_t size : {0, 1, 100, 299, 300}) {

@@ -56,13 +56,30 @@ std::string finding_text(const Outcome& outcome) {
   return fmt::format("entries {} to {}: {}", found.first, found.end - 1, found.what);
 }
 
+// No fault by itself: an erasure after the checkpoint explains itself in the next one.
+void print_missing(const Context& context, const audit::ContentAccount::Sums& contents) {
+  if (contents.missing == 0) return;
+  if (contents.erasures_unread > 0) {
+    *context.out << fmt::format(
+        "    {} erasures could not be read, so that what they took counts as missing\n",
+        contents.erasures_unread);
+    return;
+  }
+  *context.out << fmt::format(
+      "    of {}, from entry {} to {}: nothing in this log says why. Verify again: where it stays so, "
+      "somebody removed them\n",
+      to_string(*contents.month), contents.first, contents.last);
+}
+
 void print_passed(const Context& context, const Outcome& outcome) {
   const auto& counts = outcome.counts;
   const auto count = [](std::uint64_t n) { return format_count(static_cast<std::int64_t>(n)); };
   *context.out << fmt::format("good: {} entries of {} are as they were written\n", count(counts.entries),
                               outcome.checkpoint->checkpoint.origin);
-  *context.out << fmt::format("  contents checked   {}, {} erased, pruned or left out\n",
-                              count(counts.envelopes), count(counts.envelopes_missing));
+  *context.out << fmt::format("  contents checked   {}, {} erased, {} dropped when due, {} missing\n",
+                              count(counts.envelopes), count(counts.contents.erased),
+                              count(counts.contents.pruned), count(counts.contents.missing));
+  print_missing(context, counts.contents);
   *context.out << fmt::format("  groups checked     {}, {} not opened\n", count(counts.groups),
                               count(counts.groups_missing));
   *context.out << fmt::format("  producers          {}\n", counts.by_producer.size());
@@ -86,6 +103,9 @@ int report_outcome(const Context& context, const Outcome& outcome) {
                      {"entries", outcome.counts.entries},
                      {"envelopes", outcome.counts.envelopes},
                      {"envelopes_missing", outcome.counts.envelopes_missing},
+                     {"contents_erased", outcome.counts.contents.erased},
+                     {"contents_dropped", outcome.counts.contents.pruned},
+                     {"contents_missing", outcome.counts.contents.missing},
                      {"groups", outcome.counts.groups},
                      {"groups_missing", outcome.counts.groups_missing},
                      {"producers", outcome.counts.by_producer.size()},

@@ -1,0 +1,62 @@
+#include "app/retention_job.hpp"
+
+#include "aio/wait.hpp"
+#include "app/retention_times.hpp"
+#include "base/log.hpp"
+
+namespace citadel::app {
+namespace {
+
+// Of one run: it counts what it drops.
+constexpr auto run_time = std::chrono::minutes(10);
+
+}  // namespace
+
+RetentionJob::RetentionJob(const RetentionConfig& config, const Clock& clock)
+    : config_(config), keep_(effective_keep(config)), clock_(clock) {}
+
+Task<> RetentionJob::loop(store::Database& database) {
+  for (;;) {
+    const auto done =
+        co_await run(database, {.actor = "system:citadel", .from = {}}, Deadline::after(run_time, clock_));
+    if (!done) {
+      log::warning("audit", "a retention run failed; the next one tries again", {{"error", done.error()}});
+    }
+    co_await aio::sleep_for(config_.interval);
+  }
+}
+
+Task<Result<audit::RetentionRun>> RetentionJob::run(store::Database& database, audit::Caller caller,
+                                                    Deadline deadline) {
+  const auto drops = config_.enabled ? audit::RetentionDrops::due : audit::RetentionDrops::nothing;
+  auto done = co_await audit::run_retention(database, keep_, static_cast<int>(config_.months_ahead), drops,
+                                            std::move(caller), clock_.wall(), deadline);
+  note(done);
+  co_return done;
+}
+
+void RetentionJob::note(const Result<audit::RetentionRun>& run) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!run) {
+      ++status_.failures_total;
+      status_.last_error = run.error();
+      return;
+    }
+    status_.ran_at = clock_.wall();
+    status_.dropped_total += run->dropped.size();
+    status_.held = run->held.size();
+    status_.last_error.reset();
+  }
+  for (const auto& month : run->dropped) {
+    log::info("audit", "contents were dropped, because their time is over",
+              {{"month", audit::to_string(month.month)}, {"events", month.events}});
+  }
+}
+
+RetentionStatus RetentionJob::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+
+}  // namespace citadel::app

@@ -1,0 +1,152 @@
+#include "audit/retention.hpp"
+
+#include "audit/audit_pg_testing.hpp"
+#include "audit/lifecycle.hpp"
+#include "audit/queries.hpp"
+
+namespace citadel::audit {
+namespace {
+
+using std::chrono::days;
+
+constexpr KeepTimes keep{days(184), days(366), days(2192)};
+const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
+
+class RetentionTest : public AuditTest {
+ protected:
+  // An event of some time ago, which arrived then.
+  Event old_event(days age, std::string action = "inference.complete") {
+    Event event = sealed_event_of("acme", "ada");
+    event.action = std::move(action);
+    event.time = event.received_at = system_clock().wall() - age;
+    event.id = new_uuid7(event.time, random_);
+    return event;
+  }
+  RetentionRun run_now() {
+    const auto done =
+        run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon()));
+    EXPECT_TRUE(done) << done.error().to_string();
+    return done.value_or(RetentionRun{});
+  }
+  std::string month_of(days age) {
+    return sql(fmt::format("select to_char((now() - interval '{} days') at time zone 'UTC', 'YYYY-MM')",
+                           age.count()));
+  }
+  std::string entries() {
+    append_pending();
+    return sql(
+        "select object_type || ' ' || object || ' ' || reason from audit.event "
+        "where action = 'audit.retention_run' order by idx");
+  }
+};
+
+TEST_F(RetentionTest, NamesOfMonthsAreReadBack) {
+  for (const std::string name : {"short/2026-01", "standard/1999-12", "extended/2026-11"}) {
+    const auto month = parse_content_month(name);
+    ASSERT_TRUE(month) << name;
+    EXPECT_EQ(to_string(*month), name);
+  }
+  for (const std::string name :
+       {"", "short", "short/2026-13", "short/2026-1", "short/2026-01-01", "long/2026-01"})
+    EXPECT_FALSE(parse_content_month(name)) << name;
+}
+
+TEST_F(RetentionTest, WhatIsDueGoesAndAllElseStays) {
+  append({frame_of(old_event(days(400))), frame_of(old_event(days(300), "key.denied")),
+          frame_of(old_event(days(20))), frame_of(old_event(days(400))),
+          frame_of(old_event(days(500), "key.denied"))});
+  const auto plan = run(plan_retention(*database_, keep, soon()));
+  ASSERT_TRUE(plan) << plan.error().to_string();
+  std::size_t due = 0;
+  for (const auto& month : *plan) due += month.due;
+  EXPECT_EQ(due, 2u);
+  EXPECT_TRUE(std::ranges::is_sorted(*plan, {}, &PlannedMonth::due_at));
+
+  const auto done = run_now();
+  ASSERT_EQ(done.dropped.size(), 2u);
+  EXPECT_EQ(to_string(done.dropped[0].month), "standard/" + month_of(days(500)));
+  EXPECT_EQ(done.dropped[0].events, 1);
+  EXPECT_EQ(to_string(done.dropped[1].month), "short/" + month_of(days(400)));
+  EXPECT_EQ(done.dropped[1].events, 2);
+  EXPECT_EQ(done.dropped[1].groups, 4);
+  EXPECT_EQ(entries(), fmt::format("audit_content standard/{} 1 events and 2 groups were kept for 366 days\n"
+                                   "audit_content short/{} 2 events and 4 groups were kept for 184 days",
+                                   month_of(days(500)), month_of(days(400))));
+  EXPECT_EQ(sql("select count(*), sum(events), sum(groups) from audit.retention_run"), "2|3|6");
+  // Leaves and proofs stay, and the entries that were not due are whole.
+  EXPECT_EQ(fault(), "");
+  for (const std::uint64_t index : {0u, 3u, 4u})
+    EXPECT_FALSE(run(get_entry(*database_, index, OpenGroups::yes, *keys_, soon()))->envelope);
+  for (const std::uint64_t index : {1u, 2u}) {
+    const auto view = run(get_entry(*database_, index, OpenGroups::yes, *keys_, soon()));
+    ASSERT_TRUE(view && view->envelope && view->groups.front().opened);
+  }
+  EXPECT_TRUE(run_now().dropped.empty());
+  // The daemon that remembers the month makes it anew when it must.
+  EXPECT_EQ(code_of(try_append({frame_of(old_event(days(400)))})), Code::unavailable);
+}
+
+TEST_F(RetentionTest, AnEventThatOnlyClaimsToBeOldIsKept) {
+  Event event = old_event(days(400));
+  event.received_at = system_clock().wall();
+  append({frame_of(event)});
+  EXPECT_TRUE(run_now().dropped.empty());
+  const auto plan = run(plan_retention(*database_, keep, soon()));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(to_string(plan->front().month), "short/" + month_of(days(400)));
+  EXPECT_NEAR((plan->front().due_at - event.received_at) / 1s, keep[0] / 1s, 1);
+}
+
+TEST_F(RetentionTest, WhatIsHeldStaysAndIsNamedOnce) {
+  append({frame_of(old_event(days(400))), frame_of(old_event(days(500)))});
+  const WallTime at = system_clock().wall() - days(400);
+  const auto hold = run(
+      place_hold(*database_, {.subject = "ada", .from = at - 1h, .to = at + 1h}, "a case", legal, soon()));
+  ASSERT_TRUE(hold) << hold.error().to_string();
+  for (int i = 0; i < 2; ++i) {
+    const auto done = run_now();
+    EXPECT_EQ(done.dropped.size(), i == 0 ? 1u : 0u);
+    ASSERT_EQ(done.held.size(), 1u);
+    EXPECT_EQ(done.held[0].hold, hold->id);
+    EXPECT_EQ(to_string(done.held[0].month), "short/" + month_of(days(400)));
+  }
+  EXPECT_THAT(entries(),
+              testing::AllOf(HasSubstr("audit_content short/" + month_of(days(500))),
+                             HasSubstr(fmt::format("audit_content_held short/{} kept, because the hold {}",
+                                                   month_of(days(400)), hold->id.to_string()))));
+  EXPECT_EQ(sql("select count(*) from audit.event where object_type = 'audit_content_held'"), "1");
+  ASSERT_TRUE(run(release_hold(*database_, hold->id, "over", legal, soon())));
+  EXPECT_EQ(run_now().dropped.size(), 1u);
+}
+
+TEST_F(RetentionTest, MonthsAreMadeAhead) {
+  run_now();
+  EXPECT_EQ(sql("select count(*) from audit.event_months() where month >= date_trunc('month', now() at time "
+                "zone 'UTC')"),
+            "2");
+  EXPECT_EQ(sql("select count(*) from pg_inherits where inhparent = 'audit.sealed_extended'::regclass"), "2");
+}
+
+TEST_F(RetentionTest, ABusyMonthIsLeftForTheNextRun) {
+  append({frame_of(old_event(days(400)))});
+  const auto reader = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
+  ASSERT_TRUE(reader);
+  ASSERT_TRUE(
+      run((*reader)->execute_simple("begin; lock table audit.event_short in access share mode", soon())));
+  const auto done = run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(),
+                                      Deadline::after(8s)));
+  ASSERT_FALSE(done);
+  EXPECT_NE(done.error().code, Code::internal);
+  EXPECT_EQ(sql("select count(*) from audit.retention_run"), "0");
+  ASSERT_TRUE(run((*reader)->execute_simple("rollback", soon())));
+  EXPECT_EQ(run_now().dropped.size(), 1u);
+}
+
+TEST_F(RetentionTest, NothingIsKeptForLessThanADay) {
+  KeepTimes none = keep;
+  none[0] = 1h;
+  EXPECT_EQ(code_of(run(plan_retention(*database_, none, soon()))), Code::invalid_argument);
+}
+
+}  // namespace
+}  // namespace citadel::audit
