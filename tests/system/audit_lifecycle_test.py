@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
@@ -272,4 +271,4 @@ def main():
         check_floor(citadel)
 
 
-sys.exit(main())
+main()
