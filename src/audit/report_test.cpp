@@ -34,12 +34,20 @@ class ReportTest : public testing::Test {
     event.outcome = outcome;
     add(event, day + std::chrono::seconds(next_));
   }
+  static Leaf leaf_of(ActionClass action_class, WallTime time) {
+    Leaf leaf;
+    leaf.action_class = action_class;
+    leaf.time = time;
+    return leaf;
+  }
   void add(const Event& event, WallTime time) {
-    const Leaf leaf{.action_class = find_action(event.action)->action_class, .time = time, .commitments = {}};
-    builder_->add(next_++, leaf, &event);
+    builder_->add(next_++, leaf_of(find_action(event.action)->action_class, time), &event);
   }
   Report finish() {
-    return builder_->finish({.passed = true, .entries = next_, .key = "k"}, "example.com/log", day + 48h);
+    ReportVerification verified;
+    verified.passed = true;
+    verified.entries = next_;
+    return builder_->finish(verified, "example.com/log", day + 48h);
   }
   static const ReportTopic& topic(const Report& report, Topic wanted) {
     return *std::ranges::find(report.topics, wanted, &ReportTopic::topic);
@@ -101,7 +109,7 @@ TEST_F(ReportTest, OnlyTheTimeSpanCountsAndItsEndIsOutside) {
 
 TEST_F(ReportTest, ErasedContentIsCountedAndNothingIsClaimedOfIt) {
   begin("gdpr");
-  builder_->add(next_++, Leaf{.action_class = ActionClass::change, .time = day, .commitments = {}}, nullptr);
+  builder_->add(next_++, leaf_of(ActionClass::change, day), nullptr);
   const auto report = finish();
   EXPECT_TRUE(says(topic(report, Topic::population), "Of 1 entries the content was erased"));
   EXPECT_EQ(topic(report, Topic::configuration).count, 0u);
@@ -163,7 +171,9 @@ TEST_F(ReportTest, WhatPeopleWroteIsEscaped) {
 TEST_F(ReportTest, ALogThatDoesNotVerifySaysSoFirst) {
   begin("soc2");
   add("auth.success");
-  const auto report = builder_->finish({.passed = false, .finding = "entry 0: is missing"}, "o", day + 48h);
+  ReportVerification faulty;
+  faulty.finding = "entry 0: is missing";
+  const auto report = builder_->finish(faulty, "o", day + 48h);
   const auto html = report_html(report);
   EXPECT_THAT(html, HasSubstr("verdict bad"));
   EXPECT_THAT(html, Not(HasSubstr("The log verified")));
