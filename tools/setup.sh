@@ -10,7 +10,8 @@ packages_run=(clang-19 lld-19 ccache cmake ninja-build git curl
   libboost1.81-dev libboost-json1.81-dev libpq-dev libssl-dev libfmt-dev libspdlog-dev prometheus-cpp-dev
   libtomlplusplus-dev libcli11-dev zlib1g-dev postgresql-15 postgresql-client-15 pgpool2)
 packages_test=(libgtest-dev libgmock-dev libbenchmark-dev libclang-rt-19-dev llvm-19 clang-format-19 python3 nginx-light wrk
-  strace faketime openssl prometheus psmisc util-linux golang-go golang-golang-x-mod-dev)
+  strace faketime openssl prometheus psmisc util-linux golang-go golang-golang-x-mod-dev
+  rsyslog rsyslog-gnutls rsyslog-openssl)
 
 # Installs what is missing. A server that comes with a package is not started: Citadel runs its own.
 install_packages() {  # install_packages run|test
@@ -56,7 +57,7 @@ install_packages() {  # install_packages run|test
   rm -f "$log"
   # The packages' own services would take Citadel's ports at the next boot.
   if [ -d /run/systemd/system ]; then
-    for package in pgpool2 nginx prometheus; do
+    for package in pgpool2 nginx prometheus rsyslog; do
       case " ${missing[*]} " in *" $package"*) "${as_root[@]}" systemctl disable --now "$package" >/dev/null 2>&1 || true ;; esac
     done
   fi

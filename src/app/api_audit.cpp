@@ -93,6 +93,25 @@ Task<Response> post_verification(ApiContextPtr context, Request& request) {
   co_return Response::json(200, R"({"recorded":true})");
 }
 
+// That `citadel audit report` made one: who has what the log says in hand.
+Task<Response> post_report(ApiContextPtr context, Request& request) {
+  const auto body = read_object(request);
+  if (!body) co_return audit_problem(request, body.error());
+  citadel::json::ObjectReader in(body->get_object());
+  const std::string profile(in.text("profile", {.bytes_min = 1, .bytes_max = 40}));
+  const std::string from(in.text("from", {.bytes_min = 1, .bytes_max = 40}));
+  const std::string to(in.text("to", {.bytes_min = 1, .bytes_max = 40}));
+  const auto entries = in.integer("entries", 0, std::numeric_limits<std::int64_t>::max());
+  const bool passed = in.boolean("passed");
+  if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
+  const auto recorded = co_await record_access(
+      context, request, "audit.reported", {.type = "audit_log", .id = context->audit->origin()},
+      fmt::format("{} of {} to {}: {} entries, {}", profile, from, to, entries,
+                  passed ? "verified" : "which did not verify"));
+  if (!recorded) co_return audit_problem(request, recorded.error());
+  co_return Response::json(200, R"({"recorded":true})");
+}
+
 }  // namespace
 
 Response audit_problem(const Request& request, const Error& error) {
@@ -148,6 +167,8 @@ void add_audit_routes(http::Router& router, ApiContextPtr context) {
              without_query([context](Request& r) { return post_accept_fork(context, r); }));
   router.add(Method::post, "/v1/audit/verifications", {},
              without_query([context](Request& r) { return post_verification(context, r); }));
+  router.add(Method::post, "/v1/audit/reports", {},
+             without_query([context](Request& r) { return post_report(context, r); }));
 }
 
 }  // namespace citadel::app

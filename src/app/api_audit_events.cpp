@@ -28,6 +28,7 @@ struct Logged {
 struct LogPlaces {
   std::vector<Logged> places;  // in the order of the events
   std::string checkpoint;
+  bool witnessed = true;  // by a quorum, where witnesses are asked
 };
 
 // Replaced before anything is kept. What was replaced may have grown past the limits.
@@ -125,6 +126,7 @@ Task<Result<LogPlaces>> prove_places(ApiContextPtr context, LogPlaces found, Dea
   CITADEL_CO_ASSIGN(const auto published,
                     co_await context->audit->publisher().wait_published(last, deadline));
   found.checkpoint = published.note;
+  found.witnessed = context->audit->publisher().is_witnessed(published);
   for (auto& place : found.places) {
     CITADEL_CO_ASSIGN(auto proof, co_await audit::prove_inclusion(context->database, place.index,
                                                                   published.checkpoint, deadline));
@@ -177,6 +179,10 @@ Response logged(const std::vector<Recorded>& recorded, const LogPlaces& found, A
   }
   out.end_array();
   if (ack == Ack::checkpoint) out.key("checkpoint").text(found.checkpoint);
+  if (!found.witnessed) {
+    out.key("note").text(
+        "the checkpoint is signed, and a quorum of witnesses has not cosigned it; /readyz says why");
+  }
   out.end_object();
   return Response::json(200, out.take());
 }

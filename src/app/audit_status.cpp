@@ -52,6 +52,42 @@ Dependency log_dependency(const AuditStatus& status) {
   return out;
 }
 
+// Not where none are asked.
+std::optional<Dependency> witness_dependency(const audit::PublisherStatus& publisher) {
+  if (!publisher.witnesses) return std::nullopt;
+  Dependency out{"audit_witnesses", publisher.quorum_met, false, {}};
+  const auto& witnesses = publisher.witnesses->witnesses;
+  out.reason = fmt::format("{} of {} witnesses have cosigned the checkpoint; the quorum {} is {}",
+                           publisher.cosignatures, witnesses.size(), publisher.witnesses->quorum,
+                           publisher.quorum_met ? "met" : "not met");
+  for (const auto& witness : witnesses) {
+    if (witness.last_error)
+      out.reason +=
+          fmt::format("; {} is {}: {}", witness.name, to_string(witness.state), witness.last_error->message);
+    // Whatever the quorum says, one that holds the log to be forked is heard.
+    if (witness.state == audit::WitnessState::inconsistent) out.ready = false;
+  }
+  return out;
+}
+
+json::object witnesses_json(const audit::PublisherStatus& publisher) {
+  json::array all;
+  for (const auto& witness : publisher.witnesses->witnesses) {
+    json::object one{{"name", witness.name},
+                     {"state", to_string(witness.state)},
+                     {"size", witness.size},
+                     {"cosigned_total", witness.cosigned_total},
+                     {"failures_total", witness.failures_total}};
+    if (witness.cosigned_at) one["cosigned_at"] = format_time(*witness.cosigned_at);
+    if (witness.last_error) one["last_error"] = witness.last_error->message;
+    all.push_back(std::move(one));
+  }
+  return {{"quorum", publisher.witnesses->quorum},
+          {"quorum_met", publisher.quorum_met},
+          {"cosignatures", publisher.cosignatures},
+          {"witnesses", std::move(all)}};
+}
+
 json::object publisher_json(const audit::PublisherStatus& publisher) {
   json::object out{{"published_total", publisher.published_total},
                    {"failures_total", publisher.failures_total},
@@ -80,7 +116,9 @@ json::object retention_json(const RetentionStatus& retention) {
 }  // namespace
 
 std::vector<Dependency> audit_dependencies(const AuditStatus& status) {
-  return {journal_dependency(status.journal), log_dependency(status)};
+  std::vector<Dependency> out{journal_dependency(status.journal), log_dependency(status)};
+  if (auto witnesses = witness_dependency(status.publisher)) out.push_back(*std::move(witnesses));
+  return out;
 }
 
 std::string audit_json(const AuditStatus& status) {
@@ -98,6 +136,7 @@ std::string audit_json(const AuditStatus& status) {
                    {"owed", status.owed},
                    {"own_lost_total", status.own_lost_total},
                    {"verifications_failed_total", status.verifications_failed_total}};
+  if (status.publisher.witnesses) out["witnesses"] = witnesses_json(status.publisher);
   if (status.verified) {
     out["verified"] =
         json::object{{"at", format_time(status.verified->at)}, {"entries", status.verified->entries}};
@@ -121,6 +160,7 @@ struct AuditMetrics::Handles {
         undrained(
             m.gauge("citadel_audit_undrained_events", "Acknowledged events that are not in the log yet.")),
         journal_bytes(m.gauge("citadel_audit_journal_bytes", "Bytes of the audit journal's segments.")),
+        journal_limit(m.gauge("citadel_audit_journal_limit_bytes", "Bytes that they may have.")),
         oldest(m.gauge("citadel_audit_oldest_undrained_seconds",
                        "Age of the oldest event that is not in the log.")),
         journal_failed(
@@ -131,6 +171,13 @@ struct AuditMetrics::Handles {
         age(m.gauge("citadel_audit_checkpoint_age_seconds", "Since this daemon signed a checkpoint.")),
         publish_failures(m.counter("citadel_audit_publish_failures_total", "Looks at the log that failed.")),
         forked(m.gauge("citadel_audit_forked", "1 while the log contradicts the signed checkpoint.")),
+        quorum_met(m.gauge("citadel_audit_witness_quorum_met",
+                           "1 while a quorum of witnesses has cosigned the checkpoint, or none is asked.")),
+        cosignatures(m.gauge("citadel_audit_cosignatures", "Witnesses that have cosigned the checkpoint.")),
+        contradicting(
+            m.gauge("citadel_audit_witnesses_contradicting", "Witnesses that hold the log to be forked.")),
+        witness_failures(m.counter("citadel_audit_witness_failures_total",
+                                   "Times that a witness was asked and did not cosign.")),
         verified(
             m.gauge("citadel_audit_verified_seconds", "Unix time of the last verification that passed.")),
         verified_entries(m.gauge("citadel_audit_verified_entries", "Entries that it checked.")),
@@ -146,11 +193,13 @@ struct AuditMetrics::Handles {
   Counter appended;
   CounterFamily drained;
   Counter refused, shed, repeated, conflicts, redacted, gaps, own_lost;
-  Gauge undrained, journal_bytes, oldest, journal_failed;
+  Gauge undrained, journal_bytes, journal_limit, oldest, journal_failed;
   Counter drain_failures;
   Gauge size, age;
   Counter publish_failures;
-  Gauge forked, verified, verified_entries;
+  Gauge forked, quorum_met, cosignatures, contradicting;
+  Counter witness_failures;
+  Gauge verified, verified_entries;
   Counter verify_failures;
   Gauge retention_ran;
   Counter dropped;
@@ -179,6 +228,7 @@ void AuditMetrics::update(const AuditStatus& status, WallTime now) {
   h.own_lost.raise_to(status.own_lost_total);
   h.undrained.set(static_cast<double>(journal.undrained_records));
   h.journal_bytes.set(static_cast<double>(journal.size_bytes));
+  h.journal_limit.set(static_cast<double>(status.journal_bytes_max));
   h.oldest.set(seconds_since(journal.oldest_undrained, now));
   h.journal_failed.set(journal.failed ? 1 : 0);
   h.drain_failures.raise_to(status.drain.failures_total);
@@ -187,6 +237,18 @@ void AuditMetrics::update(const AuditStatus& status, WallTime now) {
   h.age.set(seconds_since(publisher.published_at, now));
   h.publish_failures.raise_to(publisher.failures_total);
   h.forked.set(publisher.fork ? 1 : 0);
+  h.quorum_met.set(publisher.quorum_met ? 1 : 0);
+  h.cosignatures.set(static_cast<double>(publisher.cosignatures));
+  double contradicting = 0;
+  std::uint64_t failures = 0;
+  if (publisher.witnesses) {
+    for (const auto& witness : publisher.witnesses->witnesses) {
+      failures += witness.failures_total;
+      if (witness.state == audit::WitnessState::inconsistent) ++contradicting;
+    }
+  }
+  h.witness_failures.raise_to(failures);
+  h.contradicting.set(contradicting);
   if (status.verified) {
     h.verified.set(std::chrono::duration<double>(status.verified->at.time_since_epoch()).count());
     h.verified_entries.set(static_cast<double>(status.verified->entries));

@@ -26,6 +26,7 @@ struct AuditStatus {
   std::string origin, verifier_key;
   bool schema_ready = false;  // the drain and the publisher run
   journal::Status journal;
+  std::uint64_t journal_bytes_max = 0;  // as configured
   drain::Status drain;
   audit::PublisherStatus publisher;
   std::uint64_t refused_total = 0;       // events that were not acknowledged, for want of room or of a disk

@@ -4,9 +4,11 @@
 
 #include <future>
 #include <mutex>
+#include <set>
 
 #include "aio/gate.hpp"
 #include "aio/wait.hpp"
+#include "app/audit_witnesses.hpp"
 #include "app/recent_events.hpp"
 #include "app/service.hpp"
 #include "app/settings.hpp"
@@ -77,7 +79,8 @@ struct AuditTrail::Impl {
   std::vector<tlog::NoteVerifier> older_keys;
   std::shared_ptr<const audit::AuditKeys> keys;
   audit::Redactor redactor;
-  std::optional<audit::CheckpointStore> store;  // until attach()
+  std::optional<audit::CheckpointStore> store;        // until attach()
+  std::optional<tlog::WitnessPolicy> witness_policy;  // until attach()
   RecentEvents recent{recent_max};
   RetentionJob retention;
 
@@ -99,6 +102,7 @@ struct AuditTrail::Impl {
   bool nothing_before = false;           // the journal was empty when it was opened
   std::atomic<std::uint64_t> taken = 0;  // events of others, in this epoch
   bool fork_noted = false;
+  std::set<std::string> contradicted_by;  // witnesses, as far as it was noted
   std::uint64_t shed_seen = 0, refused_seen = 0;
 
   Impl(const Config& config, AuditSecrets secrets, audit::Redactor r, std::unique_ptr<journal::Journal> j,
@@ -120,6 +124,7 @@ struct AuditTrail::Impl {
   void note(OwnEvent own);
   void owe(OwnEvent own);
   void watch();
+  void note_witnesses(const audit::WitnessesStatus& status);
   Task<> tick_on();
   template <class F>
   void count(F change) {
@@ -134,9 +139,12 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Config& config, Audit
                                                      const Clock& clock) {
   CITADEL_ASSIGN(auto redactor, audit::Redactor::compile(redaction_rules(config.audit.redact)));
   CITADEL_ASSIGN(auto store, audit::CheckpointStore::open(config.audit.checkpoint_folder));
+  CITADEL_ASSIGN(auto witness_policy, load_witness_policy(config.audit));
   CITADEL_ASSIGN(auto journal, journal::Journal::open(audit_journal_options(config), clock));
   auto impl = std::make_unique<Impl>(config, std::move(secrets), std::move(redactor), std::move(journal),
                                      std::move(store), clock);
+  impl->counts.journal_bytes_max = static_cast<std::uint64_t>(config.audit.size_bytes_max);
+  impl->witness_policy = std::move(witness_policy);
   impl->nothing_before = impl->journal->status().undrained_records == 0;
   const auto before = impl->journal->status().last_durable;
   CITADEL_TRY(impl->begin_epoch(before));
@@ -197,6 +205,11 @@ void AuditTrail::attach(store::Database& database, const Config& config) {
   options.origin = impl.origin;
   options.journal = {status.producer, status.epoch};
   options.interval = std::chrono::ceil<std::chrono::milliseconds>(config.audit.checkpoint_interval);
+  if (impl.witness_policy) {
+    options.witnesses =
+        make_witnesses(*std::move(impl.witness_policy), config.audit, database.executor(), impl.clock);
+  }
+  impl.witness_policy.reset();
   impl.publisher = std::make_unique<audit::Publisher>(database, *impl.sequencer, impl.permit,
                                                       *std::move(impl.store), *std::move(impl.signer),
                                                       impl.older_keys, std::move(options), impl.clock);
@@ -290,7 +303,9 @@ void AuditTrail::Impl::watch() {
     tell("audit.shed", shed_seen, status.shed_total, "events that may be shed");
     tell("audit.journal_full", refused_seen, status.refused_full_total, "events that must be recorded");
   }
-  const auto fork = publisher->status().fork;
+  const auto published = publisher->status();
+  if (published.witnesses) note_witnesses(*published.witnesses);
+  const auto& fork = published.fork;
   if (fork && !fork_noted) {
     note({.action = "audit.fork_detected",
           .object = {.type = "audit_log", .id = origin},
@@ -298,6 +313,19 @@ void AuditTrail::Impl::watch() {
           .reason = fork->message});
   }
   fork_noted = fork.has_value();
+}
+
+// A witness that contradicts the log, once, until it cosigns again.
+void AuditTrail::Impl::note_witnesses(const audit::WitnessesStatus& status) {
+  for (const auto& witness : status.witnesses) {
+    if (witness.state == audit::WitnessState::cosigned) contradicted_by.erase(witness.name);
+    if (witness.state != audit::WitnessState::inconsistent || !contradicted_by.insert(witness.name).second)
+      continue;
+    note({.action = "audit.witness_refused",
+          .object = {.type = "witness", .id = witness.name},
+          .outcome = Outcome::failure,
+          .reason = witness.last_error ? witness.last_error->message : ""});
+  }
 }
 
 // ---- recording

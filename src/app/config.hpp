@@ -152,12 +152,15 @@ struct UsageConfig {
 struct AuditConfig {
   bool enabled = true;
   std::string origin;  // empty: the name that the signing key has
-  // load_config fills empty paths: <local.data>/audit-signing.key, audit-master.key, checkpoint, audit-journal
+  // load_config fills empty paths: <local.data>/audit-signing.key, audit-master.key, checkpoint,
+  // audit-journal
   std::filesystem::path signing_key_file;
   std::filesystem::path master_key_file;
   std::string master_key_command;
   std::filesystem::path checkpoint_folder;
   Duration checkpoint_interval = 1s;
+  std::filesystem::path witness_policy_file;
+  Duration witness_timeout = 2s;
   std::filesystem::path journal_folder;
   std::int64_t segment_bytes = 64 << 20;
   std::int64_t size_bytes_max = 1 << 30;

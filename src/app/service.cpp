@@ -56,7 +56,8 @@ SchemaState schema_of(const Result<pg::Rows>& rows) {
           fmt::format("the schema is at version {}, this binary needs {}: {}", found, wanted, advice)};
 }
 
-// How many descriptors this process may have. The soft limit, often 1024, is raised as far as they are wanted.
+// How many descriptors this process may have. The soft limit, often 1024, is raised as far as they are
+// wanted.
 std::size_t allow_descriptors(std::size_t wanted) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
@@ -72,7 +73,8 @@ std::size_t connections_max(const Config& config) {
   const auto descriptors = allow_descriptors(descriptors_wanted(config));
   const auto fit = connections_that_fit(config, descriptors);
   if (fit < static_cast<std::size_t>(config.http.connections_max)) {
-    log::warning("http", "fewer connections are taken than http.connections_max: raise the limit of open files",
+    log::warning("http",
+                 "fewer connections are taken than http.connections_max: raise the limit of open files",
                  {{"connections", fit}, {"open_files", descriptors}, {"wanted", descriptors_wanted(config)}});
   }
   return fit;
@@ -145,6 +147,7 @@ Snapshot Service::Impl::snapshot() {
   out.database = database->status();
   out.point_reads = requests->status();
   out.journal = journal->status();
+  out.journal_bytes_max = static_cast<std::uint64_t>(config.journal.size_bytes_max);
   out.drain = drain->status();
   out.schema = schema;
   if (audit) out.audit = audit->status();
@@ -183,9 +186,10 @@ Task<> Service::Impl::keep_up() {
     const pg::Statement* statement;
     pg::Params params;
   };
-  const Chore chores[] = {{&make_partitions, pg::Params(static_cast<std::int32_t>(config.usage.partitions_ahead))},
-                          {&purge_markers, {}},
-                          {&prune_rollups, {}}};
+  const Chore chores[] = {
+      {&make_partitions, pg::Params(static_cast<std::int32_t>(config.usage.partitions_ahead))},
+      {&purge_markers, {}},
+      {&prune_rollups, {}}};
   for (;;) {
     for (const auto& chore : chores) {
       const auto deadline = Deadline::after(std::chrono::seconds(60), clock);
@@ -213,9 +217,8 @@ void Service::Impl::warm_up(Deadline deadline, const std::stop_token& stop) {
   auto cancel = std::make_shared<asio::cancellation_signal>();
   auto warm = asio::co_spawn(data_plane(), start_database(deadline),
                              asio::bind_cancellation_slot(cancel->slot(), asio::use_future));
-  const std::stop_callback on_stop(stop, [&] {
-    asio::post(data_plane(), [cancel] { cancel->emit(asio::cancellation_type::terminal); });
-  });
+  const std::stop_callback on_stop(
+      stop, [&] { asio::post(data_plane(), [cancel] { cancel->emit(asio::cancellation_type::terminal); }); });
   try {
     if (const auto done = warm.get(); !done && !stop.stop_requested()) {
       log::warning("app", "starting without the database", {{"error", done.error()}});
@@ -286,14 +289,14 @@ void Service::Impl::force_breaker(BreakerMode mode) {
 }
 
 Result<void> Service::Impl::start_server() {
-  auto context = std::make_shared<ApiContext>(
-      ApiContext{*database, *requests, *journal, audit.get(), metrics, service_metrics, clock, config, [this] { return snapshot(); },
-                 [this]() -> const http::ServerStats& { return server->stats(); },
-                 [this] {
-                   const std::lock_guard lock(reload_mutex);
-                   return usage;
-                 },
-                 outage, *verifications});
+  auto context = std::make_shared<ApiContext>(ApiContext{
+      *database, *requests, *journal, audit.get(), metrics, service_metrics, clock, config,
+      [this] { return snapshot(); }, [this]() -> const http::ServerStats& { return server->stats(); },
+      [this] {
+        const std::lock_guard lock(reload_mutex);
+        return usage;
+      },
+      outage, *verifications});
   auto options = server_options(config);
   options.connections_max = connections_max(config);
   options.on_request = [this](const http::RequestSummary& summary) {

@@ -55,6 +55,7 @@ struct ServiceMetrics::Handles {
         undrained(m.gauge("citadel_journal_undrained_records", "Records not in the database yet.")),
         undrained_bytes(m.gauge("citadel_journal_undrained_bytes", "Bytes of those records.")),
         journal_bytes(m.gauge("citadel_journal_size_bytes", "Bytes of all segments.")),
+        journal_limit(m.gauge("citadel_journal_limit_bytes", "Bytes that the segments may have.")),
         oldest(m.gauge("citadel_journal_oldest_undrained_seconds",
                        "Age of the oldest record not in the database.")),
         quarantined(m.gauge("citadel_journal_quarantined_segments", "Segments with damage.")),
@@ -82,7 +83,7 @@ struct ServiceMetrics::Handles {
   GaugeFamily breaker;
   Counter breaker_refused, breaker_would_open, transactions, retries, retries_refused, commit_unknown,
       commit_resolved, point_reads, point_read_queries, appended, syncs, sync_errors, journal_full, shed;
-  Gauge undrained, undrained_bytes, journal_bytes, oldest, quarantined, failed;
+  Gauge undrained, undrained_bytes, journal_bytes, journal_limit, oldest, quarantined, failed;
   CounterFamily drained;
   Counter batches, replayed, batch_seconds, drain_failures;
   GaugeFamily ready;
@@ -165,6 +166,7 @@ void ServiceMetrics::update(const Snapshot& snapshot, const http::ServerStats& s
   handles_->point_reads.raise_to(snapshot.point_reads.reads_total);
   handles_->point_read_queries.raise_to(snapshot.point_reads.queries_total);
   handles_->set_journal(snapshot.journal, snapshot.at);
+  handles_->journal_limit.set(static_cast<double>(snapshot.journal_bytes_max));
   handles_->set_drain(snapshot.drain);
   if (snapshot.audit) handles_->audit.update(*snapshot.audit, snapshot.at);
   for (const auto& d : dependencies(snapshot)) handles_->ready.with({d.name}).set(d.ready ? 1 : 0);

@@ -28,6 +28,7 @@ struct Snapshot {
   store::Status database;
   store::PointReaderStatus point_reads;  // of single records
   journal::Status journal;
+  std::uint64_t journal_bytes_max = 0;  // as configured
   drain::Status drain;
   SchemaState schema;
   std::optional<AuditStatus> audit;  // none: there is no audit trail

@@ -54,6 +54,7 @@ constexpr auto rows = std::to_array<Action>({
     {"audit.undecodable", trail, alarm, extended, must, daemon},
     {"audit.verification_failed", trail, alarm, extended, must, daemon},
     {"audit.verified", trail, info, extended, must, daemon},
+    {"audit.witness_refused", trail, alarm, extended, must, daemon},
     // Authentication, of the daemon's own callers and of theirs.
     {"auth.failure", identity, warning, standard, must, anyone},
     {"auth.success", identity, info, standard, must, anyone},

@@ -157,8 +157,10 @@ Result<void> CheckpointStore::swap(const std::optional<StoredCheckpoint>& expect
     return fail(Code::conflict, fmt::format("a checkpoint of {} entries is stored, and this one has {}",
                                             current->checkpoint.size, next.checkpoint.size));
   }
-  // Before it goes: an accepted fork must not lose the line that it leaves.
-  if (current) CITADEL_TRY(append_history({.at = now, .kind = kind, .stored = *current}));
+  // Before it goes: an accepted fork must not lose the line that it leaves. The same checkpoint with more
+  // cosignatures leaves nothing.
+  if (current && (kind == SwapKind::accepted_fork || current->checkpoint != next.checkpoint))
+    CITADEL_TRY(append_history({.at = now, .kind = kind, .stored = *current}));
   crash_point(CrashPoint::checkpoint_after_history);
   CITADEL_TRY(write_latest(next));
   CITADEL_TRY(write_view(next.note));

@@ -125,6 +125,9 @@ struct Publisher::Impl {
   Result<StoredCheckpoint> sign(const LogHead& head) const;
   Task<Result<void>> swap(const LogHead& head, std::optional<StoredCheckpoint> stored, SwapKind kind,
                           Deadline deadline);
+  Task<Result<std::vector<tlog::Hash>>> prove_growth(std::uint64_t old_size, std::uint64_t size,
+                                                     Deadline deadline);
+  Task<Result<StoredCheckpoint>> cosign(StoredCheckpoint stored, Deadline deadline);
   void note_published(const StoredCheckpoint& stored);
   void note_fork(const Error& why);
   void note(const Result<void>& looked);
@@ -207,7 +210,8 @@ Task<Result<void>> Publisher::Impl::look(Deadline deadline) {
     CITADEL_CO_TRY(co_await prove(head, stored, deadline));
   }
   if (stored && stored->checkpoint.size == head.size && stored->fence <= head.fence) {
-    note_published(*stored);
+    CITADEL_CO_ASSIGN(const auto cosigned, co_await cosign(*stored, deadline));
+    note_published(cosigned);
     co_return Result<void>();
   }
   co_return co_await swap(head, stored, SwapKind::growth, deadline);
@@ -313,13 +317,44 @@ Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<Stor
   crash_point(CrashPoint::publisher_after_swap);
   ++status.published_total;
   status.published_at = now;
-  note_published(next);
+  permit->grant(next.checkpoint.size, next.checkpoint.root);
+  CITADEL_CO_ASSIGN(const auto cosigned, co_await cosign(next, deadline));
+  note_published(cosigned);
   co_return Result<void>();
+}
+
+Task<Result<std::vector<tlog::Hash>>> Publisher::Impl::prove_growth(std::uint64_t old_size,
+                                                                    std::uint64_t size, Deadline deadline) {
+  auto tiles = co_await read_tiles(database, tlog::tiles_for_consistency(old_size, size), deadline);
+  if (!tiles) co_return std::unexpected(std::move(tiles).error());
+  tlog::TileHashReader reader(size, tile_source(*std::move(tiles)));
+  co_return tlog::prove_consistency(reader, old_size, size);
+}
+
+// The checkpoint with what the witnesses give, stored. Where another daemon stored a larger one meanwhile,
+// the next look has that.
+Task<Result<StoredCheckpoint>> Publisher::Impl::cosign(StoredCheckpoint stored, Deadline deadline) {
+  if (!options.witnesses || stored.checkpoint.size == 0) co_return stored;
+  const auto prove = [this, size = stored.checkpoint.size](std::uint64_t old_size, Deadline by) {
+    return prove_growth(old_size, size, by);
+  };
+  StoredCheckpoint next = stored;
+  next.note = co_await options.witnesses->cosign(stored.note, stored.checkpoint, prove, deadline);
+  if (next.note == stored.note) co_return stored;
+  const auto swapped =
+      co_await on_files([&] { return store.swap(stored, next, SwapKind::growth, clock.wall(), deadline); });
+  if (!swapped && swapped.error().code == Code::conflict) co_return stored;
+  if (!swapped) co_return std::unexpected(swapped.error());
+  co_return next;
 }
 
 void Publisher::Impl::note_published(const StoredCheckpoint& stored) {
   permit->grant(stored.checkpoint.size, stored.checkpoint.root);
   status.published = status.stored = stored;
+  if (options.witnesses) {
+    status.cosignatures = options.witnesses->count_cosigned(stored.note);
+    status.quorum_met = options.witnesses->quorum_met(stored.note);
+  }
   publish_waiters.answer([&](std::uint64_t index) { return index < stored.checkpoint.size; }, stored);
 }
 
@@ -393,8 +428,14 @@ Task<Result<void>> Publisher::accept_fork(std::string reason, std::string who, D
   co_return Result<void>();
 }
 
+bool Publisher::is_witnessed(const StoredCheckpoint& checkpoint) const {
+  const auto& witnesses = impl_->options.witnesses;
+  return !witnesses || witnesses->quorum_met(checkpoint.note);
+}
+
 PublisherStatus Publisher::status() const {
   auto status = impl_->status;
+  if (impl_->options.witnesses) status.witnesses = impl_->options.witnesses->status();
   status.waiters = impl_->drain_waiters.size() + impl_->publish_waiters.size();
   return status;
 }

@@ -8,6 +8,11 @@
 // The same is looked at again at each interval, so a tile that is mended ends it too. Until the first look
 // succeeds the permit is not granted.
 //
+// Where there are witnesses, they are asked once the checkpoint is stored and before it is published: for
+// WitnessOptions::timeout at most. What they gave is stored and published with it, and whoever did not answer
+// is asked again for the same checkpoint, as long as it is the latest. No witness holds the log up or stops
+// it.
+//
 // Waiting for an acknowledgement: wait_drained() until a journal's position is in the database,
 // wait_published() until a checkpoint covers an index. Both end by their deadline (deadline_exceeded; the
 // event is not lost), and at close() (cancelled); overloaded where waiters_max wait.
@@ -24,6 +29,7 @@
 #include "audit/checkpoint_store.hpp"
 #include "audit/log_head.hpp"
 #include "audit/sequencer.hpp"
+#include "audit/witnesses.hpp"
 #include "base/clock.hpp"
 #include "tlog/note.hpp"
 
@@ -35,6 +41,7 @@ struct PublisherOptions {
   std::chrono::milliseconds interval{1'000};
   std::chrono::milliseconds publish_timeout{10'000};  // one look at the head, with all that follows
   std::size_t waiters_max = 10'000;
+  std::shared_ptr<Witnesses> witnesses = {};  // none are asked where it is null
 };
 
 struct PublisherStatus {
@@ -46,6 +53,9 @@ struct PublisherStatus {
   std::optional<Error> fork;        // why nothing is signed or appended
   std::optional<Error> last_error;  // of the last look; empty after a success
   std::size_t waiters = 0;
+  std::optional<WitnessesStatus> witnesses;  // where there are some
+  std::size_t cosignatures = 0;              // of `published`
+  bool quorum_met = true;
 };
 
 class Publisher {
@@ -74,6 +84,9 @@ class Publisher {
   // Goes on with the log as the database has it: records that as an entry, keeps the old checkpoint in the
   // store's history, and signs the head. conflict where there is no fork.
   Task<Result<void>> accept_fork(std::string reason, std::string who, Deadline deadline);
+
+  // Whether a quorum of the witnesses has cosigned it; true where none are asked.
+  bool is_witnessed(const StoredCheckpoint& checkpoint) const;
 
   PublisherStatus status() const;
 

@@ -7,13 +7,15 @@
 namespace citadel::cli {
 
 void add_audit_command(CLI::App& app, Context& context) {
-  auto* const audit = app.add_subcommand("audit", "Record, search, prove, export, verify, hold and erase the audit trail");
+  auto* const audit = app.add_subcommand(
+      "audit", "Record, search, prove, export, report on, verify, hold and erase the audit trail");
   audit->require_subcommand(1);
   audit->fallthrough();
   add_audit_append(*audit, context);
   add_audit_read(*audit, context);
   add_audit_proof(*audit, context);
   add_audit_export(*audit, context);
+  add_audit_report(*audit, context);
   add_audit_verify(*audit, context);
   add_audit_lifecycle(*audit, context);
   add_audit_erase(*audit, context);

@@ -13,6 +13,7 @@ void add_audit_append(CLI::App& audit, Context& context);
 void add_audit_read(CLI::App& audit, Context& context);   // get, search, trace, tail
 void add_audit_proof(CLI::App& audit, Context& context);  // prove, check-proof
 void add_audit_export(CLI::App& audit, Context& context);
+void add_audit_report(CLI::App& audit, Context& context);
 void add_audit_verify(CLI::App& audit, Context& context);
 void add_audit_lifecycle(CLI::App& audit, Context& context);  // hold, retention, rotate-key
 void add_audit_erase(CLI::App& audit, Context& context);      // erase, certificate, check-certificate

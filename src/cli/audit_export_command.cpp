@@ -1,7 +1,8 @@
 // citadel audit export: the log into a file, in the form that verifies offline or one for other tools.
 //
 // While it runs, FILE.part grows, and FILE.part.state says how far it is: an export that is broken off goes
-// on where it ended, to the same checkpoint. At the end FILE.part becomes FILE.
+// on where it ended, to the same checkpoint. At the end FILE.part becomes FILE. With --to it goes to a syslog
+// receiver instead: cli/syslog_export.hpp.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
 #include "cli/export_lines.hpp"
+#include "cli/syslog_export.hpp"
 #include "cli/table.hpp"
 
 namespace citadel::cli {
@@ -28,6 +30,7 @@ struct ExportOptions {
   std::string file = "-", format = "jsonl";
   bool sealed = false;  // groups are left encrypted, and so left out
   std::uint64_t cursor = 0;
+  SyslogExportOptions syslog;
 };
 
 // Where an export stands: the bytes that are whole, and the checkpoint that it goes to.
@@ -178,6 +181,13 @@ Result<void> Export::run() {
 int run_export(const Context& context, const ExportOptions& options) {
   const auto form = parse_export_form(options.format);
   if (!form) return context.report(form.error());
+  if (!options.syslog.to.empty()) {
+    if (*form != ExportForm::syslog)
+      return context.report(Error(Code::invalid_argument, "--to is for --format syslog"));
+    auto syslog = options.syslog;
+    syslog.cursor = options.cursor;
+    return run_syslog_export(context, syslog);
+  }
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   Export work(context, *std::move(client), options, *form);
@@ -202,6 +212,18 @@ void add_audit_export(CLI::App& audit, Context& context) {
   command->add_flag("--sealed", options->sealed, "Leave out prompt, response, tool and details");
   command->add_option("--cursor", options->cursor,
                       "Begin at this index; lines alone then, which verify no more");
+  auto* const to = command->add_option("--to", options->syslog.to,
+                                       "With --format syslog: send to tcp://HOST:PORT or tls://HOST:PORT");
+  command->add_option("--ca", options->syslog.ca, "With tls: the issuers to trust (PEM); else the system's")
+      ->needs(to);
+  command->add_option("--state", options->syslog.state, "Where it stands how far the receiver has read")
+      ->needs(to);
+  command
+      ->add_option("--repeat", options->syslog.repeat,
+                   "Entries to send again, before those that were read, after a broken export")
+      ->capture_default_str()
+      ->needs(to);
+  to->excludes("--out");
   command->callback([&context, options] { context.exit_code = run_export(context, *options); });
 }
 

@@ -19,16 +19,32 @@ std::filesystem::path trusted_file(const std::string& url) {
   return state_folder() / fmt::format("audit-{}", to_hex(crypto::sha256(as_bytes(url))).substr(0, 16));
 }
 
-Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
-  tlog::LogPolicy policy;
+Result<std::vector<tlog::NoteVerifier>> keys_of_lines(const std::string& lines) {
+  std::vector<tlog::NoteVerifier> keys;
   std::istringstream in(lines);
   for (std::string line; std::getline(in, line);) {
     if (line.empty() || line.front() == '#' || line.starts_with("PRIVATE+")) continue;
     CITADEL_ASSIGN(auto key, tlog::NoteVerifier::parse(line));
-    policy.log_keys.push_back(std::move(key));
+    keys.push_back(std::move(key));
   }
-  if (policy.log_keys.empty())
-    return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
+  if (keys.empty()) return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
+  return keys;
+}
+
+// A verifier key, or the lines of a file of them.
+Result<std::string> lines_of_key(const std::string& key_or_file, std::string_view option) {
+  if (tlog::NoteVerifier::parse(key_or_file)) return key_or_file;
+  std::error_code ignored;
+  if (!std::filesystem::exists(key_or_file, ignored)) {
+    return fail(Code::invalid_argument,
+                fmt::format("{}: '{}' is neither a verifier key nor a file of them", option, key_or_file));
+  }
+  return read_file(key_or_file, state_bytes_max);
+}
+
+Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
+  tlog::LogPolicy policy;
+  CITADEL_ASSIGN(policy.log_keys, keys_of_lines(lines));
   policy.origin = policy.log_keys.front().name();
   return policy;
 }
@@ -45,14 +61,29 @@ std::filesystem::path state_folder() {
 }
 
 Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file) {
-  if (tlog::NoteVerifier::parse(key_or_file)) return policy_of_lines(key_or_file);
-  std::error_code ignored;
-  if (!std::filesystem::exists(key_or_file, ignored)) {
-    return fail(Code::invalid_argument,
-                fmt::format("--key: '{}' is neither a verifier key nor a file of them", key_or_file));
-  }
-  CITADEL_ASSIGN(const auto lines, read_file(key_or_file, state_bytes_max));
+  CITADEL_ASSIGN(const auto lines, lines_of_key(key_or_file, "--key"));
   return policy_of_lines(lines);
+}
+
+Result<void> demand_witnesses(tlog::LogPolicy& policy, const std::vector<std::string>& keys_or_files,
+                              std::size_t quorum) {
+  for (const auto& given : keys_or_files) {
+    CITADEL_ASSIGN(const auto lines, lines_of_key(given, "--witness"));
+    CITADEL_ASSIGN(auto keys, keys_of_lines(lines));
+    for (auto& key : keys) {
+      if (key.type() != tlog::KeyType::cosignature_v1) {
+        return fail(Code::invalid_argument,
+                    fmt::format("--witness: the key of {} is not for cosignatures", key.name()));
+      }
+      policy.witnesses.push_back(std::move(key));
+    }
+  }
+  if (quorum > policy.witnesses.size()) {
+    return fail(Code::invalid_argument,
+                fmt::format("--quorum: {} of {} witnesses cannot cosign", quorum, policy.witnesses.size()));
+  }
+  policy.witnesses_min = quorum == 0 ? policy.witnesses.size() : quorum;
+  return {};
 }
 
 Result<std::optional<TrustedLog>> load_trusted(const std::string& url) {
@@ -95,6 +126,11 @@ Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client,
   }
   CITADEL_ASSIGN(const auto keys, fetch_keys(*client));
   return policy_of_lines(keys);
+}
+
+bool is_log_fault(const Error& error) {
+  return error.code == Code::corrupt || error.code == Code::conflict || error.code == Code::unauthenticated ||
+         error.code == Code::permission_denied;
 }
 
 std::string text_at(const boost::json::value& object, std::string_view pointer) {

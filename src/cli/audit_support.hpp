@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/api_client.hpp"
 #include "tlog/checkpoint.hpp"
@@ -15,6 +16,10 @@ std::filesystem::path state_folder();
 
 // Whom to trust about a log. --key is a verifier key, or a file whose lines are some.
 Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file);
+
+// Demands cosignatures of `quorum` of these witnesses; 0: of all. Each is a verifier key, or a file of them.
+Result<void> demand_witnesses(tlog::LogPolicy& policy, const std::vector<std::string>& keys_or_files,
+                              std::size_t quorum);
 
 // What was verified of the log at this URL: the keys that were seen first, and the checkpoint of the last
 // verification that passed. Later ones are held against both.
@@ -29,6 +34,9 @@ Result<void> store_trusted(const std::string& url, const TrustedLog& trusted);
 Result<std::string> fetch_keys(ApiClient& client);
 // The keys given, else those trusted, else the daemon's own: and then they are as true as the daemon.
 Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client, const std::string& given);
+
+// Whether an error of a verification says that the log is at fault, and not the way to it.
+bool is_log_fault(const Error& error);
 
 // A member of an object as text: "" where it is not there.
 std::string text_at(const boost::json::value& object, std::string_view pointer);

@@ -30,6 +30,8 @@ constexpr std::size_t piece_bytes = 1 << 20;
 
 struct VerifyOptions {
   std::string file, key, older;
+  std::vector<std::string> witnesses;
+  std::size_t quorum = 0;
   std::uint64_t pruned = 0;
   bool forget = false, silent = false, sealed = false;
 };
@@ -41,12 +43,6 @@ struct Outcome {
   std::uint64_t tiles = 0;
   bool held_against_older = false;
 };
-
-// Whether the log is at fault, and not the way to it.
-bool is_fault(const Error& error) {
-  return error.code == Code::corrupt || error.code == Code::conflict || error.code == Code::unauthenticated ||
-         error.code == Code::permission_denied;
-}
 
 std::string finding_text(const Outcome& outcome) {
   if (!outcome.finding) return outcome.checkpoint.error().message;
@@ -91,13 +87,15 @@ void print_passed(const Context& context, const Outcome& outcome) {
     *context.out << fmt::format("  times              {} to {}\n", format_time(*counts.first_time),
                                 format_time(*counts.last_time));
   }
+  for (const auto& witness : outcome.checkpoint->witnesses)
+    *context.out << fmt::format("  cosigned by        {} at {}\n", witness.name, format_time(witness.time));
   *context.out << (outcome.held_against_older ? "  extends the checkpoint that was verified before\n"
                                               : "  no earlier checkpoint was there to hold it against\n");
 }
 
 int report_outcome(const Context& context, const Outcome& outcome) {
   const bool passed = outcome.checkpoint.has_value();
-  if (!passed && !is_fault(outcome.checkpoint.error())) return context.report(outcome.checkpoint.error());
+  if (!passed && !is_log_fault(outcome.checkpoint.error())) return context.report(outcome.checkpoint.error());
   if (context.json) {
     json::object out{{"passed", passed},
                      {"entries", outcome.counts.entries},
@@ -114,6 +112,10 @@ int report_outcome(const Context& context, const Outcome& outcome) {
     if (passed) {
       out["origin"] = outcome.checkpoint->checkpoint.origin;
       out["size"] = outcome.checkpoint->checkpoint.size;
+      json::array cosigned;
+      for (const auto& witness : outcome.checkpoint->witnesses)
+        cosigned.push_back(json::object{{"name", witness.name}, {"at", format_time(witness.time)}});
+      out["witnesses"] = std::move(cosigned);
     } else {
       out["fault"] = finding_text(outcome);
       if (outcome.finding && outcome.finding->first != outcome.finding->end) {
@@ -164,6 +166,8 @@ int run_offline(const Context& context, const VerifyOptions& options) {
   }
   auto policy = policy_of_key(options.key);
   if (!policy) return context.report(policy.error());
+  if (auto demanded = demand_witnesses(*policy, options.witnesses, options.quorum); !demanded)
+    return context.report(demanded.error());
   audit::VerifierOptions verifying{.policy = *std::move(policy)};
   if (!options.older.empty()) {
     auto older = read_file(options.older, note_file_bytes_max);
@@ -235,6 +239,7 @@ Result<tlog::VerifiedCheckpoint> Online::walk() {
   CITADEL_ASSIGN(auto trusted, options_.forget ? std::optional<TrustedLog>() : load_trusted(context_.url));
   CITADEL_ASSIGN(const auto keys, fetch_keys(client_));
   CITADEL_ASSIGN(auto policy, choose_policy(context_, &client_, options_.key));
+  CITADEL_TRY(demand_witnesses(policy, options_.witnesses, options_.quorum));
   audit::VerifierOptions verifying{.policy = std::move(policy)};
   if (trusted && !trusted->checkpoint.empty()) verifying.older_checkpoint = trusted->checkpoint;
   if (!options_.older.empty()) {
@@ -258,7 +263,7 @@ Result<tlog::VerifiedCheckpoint> Online::walk() {
 
 void Online::tell(const Outcome& outcome) {
   const bool passed = outcome.checkpoint.has_value();
-  if (options_.silent || (!passed && !is_fault(outcome.checkpoint.error()))) return;
+  if (options_.silent || (!passed && !is_log_fault(outcome.checkpoint.error()))) return;
   const json::object body{{"entries", outcome.counts.entries},
                           {"passed", passed},
                           {"finding", passed ? std::string() : finding_text(outcome).substr(0, 1'000)}};
@@ -286,6 +291,12 @@ void add_audit_verify(CLI::App& audit, Context& context) {
   verify->add_option("--export", options->file, "An export (jsonl) to verify offline, with --key");
   verify->add_option("--key", options->key, "The log's verifier key, or a file of them");
   verify->add_option("--older", options->older, "A checkpoint, kept from earlier, that the log must extend");
+  verify->add_option("--witness", options->witnesses,
+                     "A witness's verifier key, or a file of them; again for each");
+  verify
+      ->add_option("--quorum", options->quorum,
+                   "How many of the witnesses must have cosigned; 0, as without it: all")
+      ->needs("--witness");
   verify->add_option("--pruned", options->pruned, "An export may begin at an index up to this");
   verify->add_flag("--sealed", options->sealed,
                    "Do not have groups decrypted: their commitments are not checked then");

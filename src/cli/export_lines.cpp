@@ -83,6 +83,12 @@ Result<void> ExportLines::show(const audit::ExportedEntry& entry) {
       audit::append_syslog(lines_, view, source());
       lines_ += '\n';
       break;
+    case ExportForm::syslog_framed: {
+      std::string message;
+      audit::append_syslog(message, view, source());
+      lines_ += audit::frame_syslog(message);
+      break;
+    }
   }
   return {};
 }

@@ -11,7 +11,8 @@
 
 namespace citadel::cli {
 
-enum class ExportForm : std::uint8_t { jsonl, csv, ocsf, cef, syslog };
+// syslog_framed is for a connection: each message with its length before it, and no line ends.
+enum class ExportForm : std::uint8_t { jsonl, csv, ocsf, cef, syslog, syslog_framed };
 Result<ExportForm> parse_export_form(std::string_view text);
 
 class ExportLines {

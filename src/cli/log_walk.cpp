@@ -29,6 +29,7 @@ LogWalk::LogWalk(audit::Verifier verifier, FetchTile fetch)
 
 Result<void> LogWalk::take(const audit::ExportedEntry& entry) {
   CITADEL_TRY(verifier_.feed(entry));
+  if (on_entry_) CITADEL_TRY(on_entry_(entry));
   builder_.append(tlog::leaf_hash(as_bytes(entry.leaf)));
   return builder_.size() % compare_every == 0 ? compare_tiles() : Result<void>();
 }

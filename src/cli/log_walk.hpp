@@ -22,6 +22,10 @@ class LogWalk {
   static Result<std::unique_ptr<LogWalk>> begin(audit::VerifierOptions options, std::uint64_t size,
                                                 FetchTile fetch);
 
+  // Gets each entry that was found good, in order; views that live during the call. Before the first feed().
+  using OnEntry = std::function<Result<void>(const audit::ExportedEntry& entry)>;
+  void on_entry(OnEntry handler) { on_entry_ = std::move(handler); }
+
   // Lines of entries, in pieces of any size.
   Result<void> feed(std::string_view piece);
   // The checkpoint, and then every tile above the entries' own: corrupt names the first that differs.
@@ -37,6 +41,7 @@ class LogWalk {
 
   audit::Verifier verifier_;
   FetchTile fetch_;
+  OnEntry on_entry_;
   audit::ExportReader reader_;
   tlog::TileBuilder builder_;
   std::uint64_t tiles_checked_ = 0;
