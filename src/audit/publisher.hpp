@@ -48,7 +48,7 @@ struct PublisherStatus {
   std::optional<StoredCheckpoint> published;  // the latest that is known, and that the log extends
   // The last one that was signed, as the store has it; another than `published` where a fork was found.
   std::optional<StoredCheckpoint> stored;
-  std::optional<WallTime> published_at;       // by this daemon
+  std::optional<WallTime> published_at;  // by this daemon
   std::uint64_t published_total = 0, failures_total = 0, pending_total = 0;
   std::optional<Error> fork;        // why nothing is signed or appended
   std::optional<Error> last_error;  // of the last look; empty after a success

@@ -225,8 +225,8 @@ Result<void> Online::stream(std::uint64_t size) {
   for (int i = 0; i < 2; ++i) {
     const auto next = walk_->verifier().next_index();
     if (next == size) return {};
-    done = client_.stream(fmt::format("/v1/audit/export?check=columns&cursor={}&limit={}{}", next, size - next,
-                                      options_.sealed ? "" : "&open=groups"),
+    done = client_.stream(fmt::format("/v1/audit/export?check=columns&cursor={}&limit={}{}", next,
+                                      size - next, options_.sealed ? "" : "&open=groups"),
                           Deadline::after(patience), patience,
                           [&](std::string_view piece) { return walk_->feed(piece); });
     if (done || done.error().code != Code::connection_lost) break;
