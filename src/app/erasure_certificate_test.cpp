@@ -20,7 +20,8 @@ class CertificateTest : public testing::Test {
   void SetUp() override {
     erasure = {};
     proved = {};
-    erasure.id = make_uuid7(std::chrono::milliseconds(1), 0, 7);
+    erasure.id =
+        make_uuid7(std::chrono::sys_time<std::chrono::milliseconds>(std::chrono::milliseconds(1)), 0, 7);
     erasure.at = *parse_time("2026-11-25T12:00:00Z");
     erasure.tenant = "acme";
     erasure.subject_digest = to_hex(crypto::sha256(as_bytes("ada")));

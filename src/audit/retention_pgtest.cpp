@@ -64,14 +64,14 @@ TEST_F(RetentionTest, WhatIsDueGoesAndAllElseStays) {
 
   const auto done = run_now();
   ASSERT_EQ(done.dropped.size(), 2u);
-  EXPECT_EQ(to_string(done.dropped[0].month), "standard/" + month_of(days(500)));
-  EXPECT_EQ(done.dropped[0].events, 1);
-  EXPECT_EQ(to_string(done.dropped[1].month), "short/" + month_of(days(400)));
-  EXPECT_EQ(done.dropped[1].events, 2);
-  EXPECT_EQ(done.dropped[1].groups, 4);
-  EXPECT_EQ(entries(), fmt::format("audit_content standard/{} 1 events and 2 groups were kept for 366 days\n"
-                                   "audit_content short/{} 2 events and 4 groups were kept for 184 days",
-                                   month_of(days(500)), month_of(days(400))));
+  EXPECT_EQ(to_string(done.dropped[0].month), "short/" + month_of(days(400)));
+  EXPECT_EQ(done.dropped[0].events, 2);
+  EXPECT_EQ(done.dropped[0].groups, 4);
+  EXPECT_EQ(to_string(done.dropped[1].month), "standard/" + month_of(days(500)));
+  EXPECT_EQ(done.dropped[1].events, 1);
+  EXPECT_EQ(entries(), fmt::format("audit_content short/{} 2 events and 4 groups were kept for 184 days\n"
+                                   "audit_content standard/{} 1 events and 2 groups were kept for 366 days",
+                                   month_of(days(400)), month_of(days(500))));
   EXPECT_EQ(sql("select count(*), sum(events), sum(groups) from audit.retention_run"), "2|3|6");
   // Leaves and proofs stay, and the entries that were not due are whole.
   EXPECT_EQ(fault(), "");
