@@ -14,6 +14,7 @@ using Key = std::vector<std::string>;
 struct TopicRow {
   Topic topic;
   std::string_view title;
+  std::string_view what;  // "entries record …"
   std::vector<std::string_view> columns;
   bool (*takes)(const Leaf& leaf, const Event& event);
   Key (*key)(const Event& event);
@@ -39,115 +40,122 @@ bool is_privileged(const Leaf& leaf, const Event& event) {
                                   "audit.key_rotated", "audit.restored"});
 }
 
-const std::vector<TopicRow>& topic_rows() {
-  using enum Topic;
-  static const std::vector<TopicRow> rows{
-      {population,
-       "Population and sample",
-       {"action", "class", "outcome"},
-       [](const Leaf&, const Event&) { return true; },
-       [](const Event& e) {
-         const auto action = find_action(e.action);
-         return Key{e.action, action ? std::string(to_string(action->action_class)) : "",
-                    std::string(to_string(e.outcome))};
-       },
-       {"An act that no daemon was told of and no trigger saw is not in the log, and not in this report.",
-        "Times are those of whoever recorded the event, within the limits that the daemon sets."}},
-      {privileged,
-       "Privileged activity",
-       {"actor", "action"},
-       is_privileged,
-       [](const Event& e) { return Key{name_of(e.actor), e.action}; },
-       {"Who stands behind a shared key, and whether the act was approved."}},
-      {access,
-       "Access review",
-       {"actor", "method", "address"},
-       [](const Leaf&, const Event& e) { return e.action == "auth.success"; },
-       [](const Event& e) { return Key{name_of(e.actor), e.actor.auth_method, e.actor.address}; },
-       {"A key's success is recorded once per address within audit.auth_success_window: the count is not one "
-        "of sessions or requests.",
-        "Which rights an actor has: the log shows their changes, under privileged activity, not their "
-        "state."}},
-      {failed_logins,
-       "Failed logins and denied acts",
-       {"address", "actor", "action"},
-       [](const Leaf&, const Event& e) {
-         return is_one_of(e.action, {"auth.failure", "key.denied"}) || e.outcome == Outcome::denied;
-       },
-       [](const Event& e) { return Key{e.actor.address, name_of(e.actor), e.action}; },
-       {"Failures beyond 20 a second stand in the log as one entry whose reason has their number; it counts "
-        "as one here.",
-        "Attempts that something in front of the daemon turned away."}},
-      {configuration,
-       "Configuration changes",
-       {"action", "actor"},
-       [](const Leaf& leaf, const Event&) { return leaf.action_class == ActionClass::change; },
-       [](const Event& e) { return Key{e.action, name_of(e.actor)}; },
-       {"Values before and after are sealed: `citadel audit get INDEX --open` shows them, and is recorded."}},
-      {readers,
-       "Who read the log",
-       {"actor", "action", "address"},
-       [](const Leaf&, const Event& e) {
-         return is_one_of(e.action, {"audit.read", "audit.searched", "audit.exported", "audit.proved",
-                                     "audit.tailed", "audit.reported", "audit.verified"});
-       },
-       [](const Event& e) { return Key{name_of(e.actor), e.action, e.actor.address}; },
-       {"Who reads tables in PostgreSQL itself leaves no entry; sealed content cannot be read there without "
-        "the master key.",
-        "Who read an export after it was made."}},
-      {retention,
-       "Retention and holds",
-       {"action", "object", "actor"},
-       [](const Leaf&, const Event& e) {
-         return is_one_of(e.action, {"audit.retention_run", "audit.hold_placed", "audit.hold_released",
-                                     "audit.erasure", "audit.key_rotated"});
-       },
-       [](const Event& e) {
-         return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id), name_of(e.actor)};
-       },
-       {"That backups and exports elsewhere were kept, or erased."}},
-      {outages,
-       "Outages and gaps",
-       {"action", "object"},
-       [](const Leaf&, const Event& e) {
-         return is_one_of(
-             e.action, {"audit.started", "audit.stopped", "audit.gap", "audit.journal_full", "audit.shed",
-                        "audit.fork_detected", "audit.fork_accepted", "audit.undecodable", "audit.restored",
-                        "audit.verification_failed", "audit.witness_refused", "service.start", "service.stop",
-                        "backup.restore", "migration.failure"});
-       },
-       [](const Event& e) { return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id)}; },
-       {"How long the service was away: between a stop and a start nobody recorded.",
-        "The last events of a daemon whose machine and journal were lost together."}},
-      {ai_use,
-       "Uses, and what humans decided",
-       {"action", "object", "outcome"},
-       [](const Leaf& leaf, const Event&) { return leaf.action_class == ActionClass::use; },
-       [](const Event& e) {
-         return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id),
-                    std::string(to_string(e.outcome))};
-       },
-       {"Uses may be shed where the journal is nearly full; entries audit.shed, under outages, have their "
-        "number.",
-        "What was asked and answered is sealed, and not in this report."}},
-      {verification,
-       "Verification transcript",
-       {"action", "actor"},
-       [](const Leaf&, const Event& e) {
-         return is_one_of(e.action, {"audit.verified", "audit.verification_failed"});
-       },
-       [](const Event& e) { return Key{e.action, name_of(e.actor)}; },
-       {"That the log is complete before its entries reached a daemon.",
-        "Prompts, responses, tools and details were not opened, and so not held against their commitments: "
-        "`citadel audit verify` does that.",
-        "Whoever has the signing key can sign another history, unless witnesses cosign: hold the log against "
-        "a checkpoint that was kept elsewhere."}},
-  };
-  return rows;
-}
+using enum Topic;
+const std::vector<TopicRow> topic_rows{
+    {population,
+     "Population and sample",
+     "something",
+     {"action", "class", "outcome"},
+     [](const Leaf&, const Event&) { return true; },
+     [](const Event& e) {
+       const auto action = find_action(e.action);
+       return Key{e.action, action ? std::string(to_string(action->action_class)) : "",
+                  std::string(to_string(e.outcome))};
+     },
+     {"An act that no daemon was told of and no trigger saw is not in the log, and not in this report.",
+      "Times are those of whoever recorded the event, within the limits that the daemon sets."}},
+    {privileged,
+     "Privileged activity",
+     "privileged activity",
+     {"actor", "action"},
+     is_privileged,
+     [](const Event& e) { return Key{name_of(e.actor), e.action}; },
+     {"Who stands behind a shared key, and whether the act was approved."}},
+    {access,
+     "Access review",
+     "a successful authentication",
+     {"actor", "method", "address"},
+     [](const Leaf&, const Event& e) { return e.action == "auth.success"; },
+     [](const Event& e) { return Key{name_of(e.actor), e.actor.auth_method, e.actor.address}; },
+     {"A key's success is recorded once per address within audit.auth_success_window: the count is not one "
+      "of sessions or requests.",
+      "Which rights an actor has: the log shows their changes, under privileged activity, not their "
+      "state."}},
+    {failed_logins,
+     "Failed logins and denied acts",
+     "a failed authentication or an act that was denied",
+     {"address", "actor", "action"},
+     [](const Leaf&, const Event& e) {
+       return is_one_of(e.action, {"auth.failure", "key.denied"}) || e.outcome == Outcome::denied;
+     },
+     [](const Event& e) { return Key{e.actor.address, name_of(e.actor), e.action}; },
+     {"Failures beyond 20 a second stand in the log as one entry whose reason has their number; it counts "
+      "as one here.",
+      "Attempts that something in front of the daemon turned away."}},
+    {configuration,
+     "Configuration changes",
+     "a change of configuration or state",
+     {"action", "actor"},
+     [](const Leaf& leaf, const Event&) { return leaf.action_class == ActionClass::change; },
+     [](const Event& e) { return Key{e.action, name_of(e.actor)}; },
+     {"Values before and after are sealed: `citadel audit get INDEX --open` shows them, and is recorded."}},
+    {readers,
+     "Who read the log",
+     "that the log was read, searched, exported, proved, verified or reported on",
+     {"actor", "action", "address"},
+     [](const Leaf&, const Event& e) {
+       return is_one_of(e.action, {"audit.read", "audit.searched", "audit.exported", "audit.proved",
+                                   "audit.tailed", "audit.reported", "audit.verified"});
+     },
+     [](const Event& e) { return Key{name_of(e.actor), e.action, e.actor.address}; },
+     {"Who reads tables in PostgreSQL itself leaves no entry; sealed content cannot be read there without "
+      "the master key.",
+      "Who read an export after it was made."}},
+    {retention,
+     "Retention and holds",
+     "a retention run, a hold, an erasure or a rotated key",
+     {"action", "object", "actor"},
+     [](const Leaf&, const Event& e) {
+       return is_one_of(e.action, {"audit.retention_run", "audit.hold_placed", "audit.hold_released",
+                                   "audit.erasure", "audit.key_rotated"});
+     },
+     [](const Event& e) {
+       return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id), name_of(e.actor)};
+     },
+     {"That backups and exports elsewhere were kept, or erased."}},
+    {outages,
+     "Outages and gaps",
+     "a start, a stop, or something that was lost, refused or set aside",
+     {"action", "object"},
+     [](const Leaf&, const Event& e) {
+       return is_one_of(
+           e.action, {"audit.started", "audit.stopped", "audit.gap", "audit.journal_full", "audit.shed",
+                      "audit.fork_detected", "audit.fork_accepted", "audit.undecodable", "audit.restored",
+                      "audit.verification_failed", "audit.witness_refused", "service.start", "service.stop",
+                      "backup.restore", "migration.failure"});
+     },
+     [](const Event& e) { return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id)}; },
+     {"How long the service was away: between a stop and a start nobody recorded.",
+      "The last events of a daemon whose machine and journal were lost together."}},
+    {ai_use,
+     "Uses, and what humans decided",
+     "a use, or what a human decided about one",
+     {"action", "object", "outcome"},
+     [](const Leaf& leaf, const Event&) { return leaf.action_class == ActionClass::use; },
+     [](const Event& e) {
+       return Key{e.action, fmt::format("{} {}", e.object.type, e.object.id),
+                  std::string(to_string(e.outcome))};
+     },
+     {"Uses may be shed where the journal is nearly full; entries audit.shed, under outages, have their "
+      "number.",
+      "What was asked and answered is sealed, and not in this report."}},
+    {verification,
+     "Verification transcript",
+     "an earlier verification",
+     {"action", "actor"},
+     [](const Leaf&, const Event& e) {
+       return is_one_of(e.action, {"audit.verified", "audit.verification_failed"});
+     },
+     [](const Event& e) { return Key{e.action, name_of(e.actor)}; },
+     {"That the log is complete before its entries reached a daemon.",
+      "Prompts, responses, tools and details were not opened, and so not held against their commitments: "
+      "`citadel audit verify` does that.",
+      "Whoever has the signing key can sign another history, unless witnesses cosign: hold the log against "
+      "a checkpoint that was kept elsewhere."}},
+};
 
 const TopicRow& row_of(Topic topic) {
-  return *std::ranges::find(topic_rows(), topic, &TopicRow::topic);
+  return *std::ranges::find(topic_rows, topic, &TopicRow::topic);
 }
 
 std::int64_t days_between(WallTime from, WallTime to) {
@@ -334,10 +342,10 @@ ReportTopic ReportBuilder::show(const ProfileTopic& asked) {
     for (const auto& entry : sample_) out.listed.push_back(entry.index);
     std::ranges::sort(out.listed);
   } else if (out.count == 0) {
-    out.statements.emplace_back(
-        "No entry of this time is of this kind. That is not evidence that nothing happened.");
+    out.statements.push_back(fmt::format(
+        "No entry of this time records {}. That is not evidence that nothing happened.", row.what));
   } else {
-    out.statements.push_back(fmt::format("{} entries of this time are of this kind.", out.count));
+    out.statements.push_back(fmt::format("{} entries of this time record {}.", out.count, row.what));
   }
   if (asked.topic == Topic::outages) say_outages(out);
   if (asked.topic == Topic::retention) say_retention(out);

@@ -75,6 +75,7 @@ TEST_F(ReportTest, EachKindIsCountedGroupedAndCited) {
   ASSERT_EQ(failed.groups.size(), 1u);
   EXPECT_EQ(failed.groups[0].key, (std::vector<std::string>{"10.0.0.1", "user eve", "auth.failure"}));
   EXPECT_EQ(failed.groups[0].cited, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_TRUE(says(failed, "2 entries of this time record a failed authentication"));
   EXPECT_EQ(topic(report, Topic::privileged).listed, (std::vector<std::uint64_t>{3}));
   EXPECT_EQ(topic(report, Topic::configuration).listed, (std::vector<std::uint64_t>{4}));
   EXPECT_EQ(topic(report, Topic::readers).listed, (std::vector<std::uint64_t>{5}));

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -36,7 +37,9 @@ input(type="imtcp" address="127.0.0.1" port="{self.port}" ruleset="all")
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(["/usr/sbin/rsyslogd", "-n", "-f", self.folder / "rsyslog.conf", "-i",
+        # A copy: where AppArmor confines rsyslogd, it is by the path of the original, and our folder is not in it.
+        program = shutil.copy("/usr/sbin/rsyslogd", self.folder / "rsyslogd")
+        self.process = subprocess.Popen([program, "-n", "-f", self.folder / "rsyslog.conf", "-i",
                                          self.folder / "pid"], stderr=open(self.folder / "errors", "ab"))
         wait_until(self.listens, "rsyslogd listens", 20)
 
@@ -150,7 +153,7 @@ def check_receiver_killed(audit, folder):
     again = Relay(receiver.port, 1 << 40)
     state.write_text(state.read_text().replace(f":{relay.port}\n", f":{again.port}\n"))
     said = export(citadel, f"tcp://127.0.0.1:{again.port}", "--state", str(state))
-    assert "going on at entry 0" not in said and "of 3" in said, said
+    assert f"{EVENTS // 1000}," in said and "entries sent" in said, said
     again.break_off()
     receiver.stop()
     size = int(state.read_text().splitlines()[3].split()[0])
