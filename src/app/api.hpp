@@ -22,7 +22,7 @@ namespace citadel::app {
 // What handlers need; all of it outlives the server.
 struct ApiContext {
   store::Database& database;
-  usage::RequestReader& requests;                // on the data plane's executor only
+  usage::RequestReader& requests;  // on the data plane's executor only
   journal::Journal& journal;
   AuditTrail* audit;  // none: there is no audit trail
   telemetry::Metrics& metrics;

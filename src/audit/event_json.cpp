@@ -64,7 +64,8 @@ class EventReader {
     std::optional<WallTime> time;
     if (const auto text = in.optional_text("time", {.bytes_min = 20, .bytes_max = 35})) {
       time = parse_time(*text);
-      if (!time) in.refuse("time", "must be a time as RFC 3339 writes it, for example 2026-11-25T08:00:00.5Z");
+      if (!time)
+        in.refuse("time", "must be a time as RFC 3339 writes it, for example 2026-11-25T08:00:00.5Z");
     }
     event.time = time.value_or(now_);
     if (const auto text = in.optional_text("id", {.bytes_min = 36, .bytes_max = 36})) {

@@ -55,7 +55,7 @@ Result<http::ClientResponse> ApiClient::call(http::Method method, std::string ta
 }
 
 Result<boost::json::value> ApiClient::post(std::string target, std::string body, Deadline deadline,
-                                            std::vector<http::Parameter> headers) {
+                                           std::vector<http::Parameter> headers) {
   if (headers.empty()) headers.push_back({"Content-Type", "application/json"});
   CITADEL_ASSIGN(const auto response,
                  call(http::Method::post, std::move(target), std::move(body), deadline, std::move(headers)));

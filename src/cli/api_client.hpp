@@ -23,8 +23,8 @@ class ApiClient {
   // GET; a body of any length, in pieces, as they come. The deadline is for the head, and each piece has
   // `patience`. The errors are those of get(), and of `on_piece`; connection_lost where the body broke off.
   using OnPiece = std::function<Result<void>(std::string_view piece)>;
-  Result<void> stream(std::string target, Deadline deadline, Monotonic::duration patience, const OnPiece& on_piece,
-                      std::vector<http::Parameter> headers = {});
+  Result<void> stream(std::string target, Deadline deadline, Monotonic::duration patience,
+                      const OnPiece& on_piece, std::vector<http::Parameter> headers = {});
 
   // POST of JSON, and the JSON of the answer.
   Result<boost::json::value> post(std::string target, std::string body, Deadline deadline,

@@ -148,7 +148,8 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
   CITADEL_ASSIGN(const auto all_there,
                  psql.run(ours, {fmt::format("select size >= {} from audit.head", drain_rows_a_round)}));
   if (all_there != "t\n")
-    return fail(Code::internal, fmt::format("{} events were drained, the head says fewer", drain_rows_a_round));
+    return fail(Code::internal,
+                fmt::format("{} events were drained, the head says fewer", drain_rows_a_round));
   CITADEL_TRY(psql.run(theirs, {"select audit.ensure_entry_partitions(1000000)",
                                 "select audit.ensure_event_partitions(array[1,2,3]::smallint[], "
                                 "array[now(), now(), now()]::date[])",

@@ -136,9 +136,10 @@ Result<Round> run_round(const app::Config& config, journal::Journal& journal, co
   CITADEL_ASSIGN(const auto our_seconds, aio::run(context, drain_all(context, config, journal)));
   CITADEL_ASSIGN(
       const auto counted,
-      psql.run({"\\pset format unaligned", "\\pset tuples_only on", "select count(*) from usage.request",
-                "select coalesce(sum(requests), 0) from usage.rollup_hour",
-                fmt::format("\\copy (select * from usage.request) to '{}' with (format binary)", file.string())}));
+      psql.run(
+          {"\\pset format unaligned", "\\pset tuples_only on", "select count(*) from usage.request",
+           "select coalesce(sum(requests), 0) from usage.rollup_hour",
+           fmt::format("\\copy (select * from usage.request) to '{}' with (format binary)", file.string())}));
   if (!counted.starts_with(fmt::format("{0}\n{0}\n", rows)))
     return fail(Code::internal, fmt::format("{} rows were drained, rows and sums say: {}", rows, counted));
   CITADEL_TRY(make_even(psql));

@@ -143,7 +143,8 @@ class Import {
   std::size_t next_ = 0, resumed_at_ = 0;
 };
 
-// Empty where nobody says where: a folder that all may write to would let another user choose what is written.
+// Empty where nobody says where: a folder that all may write to would let another user choose what is
+// written.
 std::filesystem::path Import::state_file() const {
   if (!options_.state.empty()) return options_.state;
   const char* const state = std::getenv("XDG_STATE_HOME");
@@ -233,8 +234,9 @@ void Import::show_progress() const {
 
 Result<void> Import::run(double rate) {
   if (state_file().empty()) {
-    return fail(Code::invalid_argument,
-                "neither HOME nor XDG_STATE_HOME is set: say with --state in which file to keep how far it came");
+    return fail(
+        Code::invalid_argument,
+        "neither HOME nor XDG_STATE_HOME is set: say with --state in which file to keep how far it came");
   }
   CITADEL_TRY(ask_instance());
   read_state();

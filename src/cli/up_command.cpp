@@ -99,7 +99,8 @@ int serve_on(const Context& context, app::Config& read, const app::ConfigSources
   if (config.audit.enabled) {
     const auto made = app::make_audit_secrets(config.audit, "");
     if (!made) return context.report(made.error());
-    for (const auto& file : *made) *context.err << "a key of the audit trail was made: " << file.string() << '\n';
+    for (const auto& file : *made)
+      *context.err << "a key of the audit trail was made: " << file.string() << '\n';
   }
   const app::Outage outage{
       [&] { return servers.stop(local::Server::postgres, Deadline::after(std::chrono::seconds(20))); },

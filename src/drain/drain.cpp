@@ -13,9 +13,9 @@ namespace citadel::drain {
 namespace {
 
 // Inserts the watermark where it is not there, locks it, and reads it: one round trip. The lock waits for an
-// earlier attempt of ours whose COMMIT is still under way, so what it returns is final. Where the server or the
-// role has synchronous_commit off, COMMIT would return before the disk has it, and the journal would remove
-// what a crash of PostgreSQL can still lose; a setting that waits for more than the disk stays.
+// earlier attempt of ours whose COMMIT is still under way, so what it returns is final. Where the server or
+// the role has synchronous_commit off, COMMIT would return before the disk has it, and the journal would
+// remove what a crash of PostgreSQL can still lose; a setting that waits for more than the disk stays.
 constexpr pg::Statement lock_watermark{
     "drain watermark lock",
     "insert into citadel.watermark (producer, epoch, sequence) values ($1, $2, 0) "

@@ -26,7 +26,7 @@ Deadline soon() {
 struct Given {
   int throws = 0;  // so many calls of prepare() do
   std::vector<Kind> prepared;
-  std::string synchronous_commit;  // in the latest transaction
+  std::string synchronous_commit;          // in the latest transaction
   std::vector<std::vector<Kind>> written;  // a batch each
 };
 

@@ -26,9 +26,9 @@ struct Router::Node {
   std::map<Method, Leaf> leaves;
 
   Node& child(std::string_view segment) {
-    auto& slot = segment.ends_with(rest_mark)    ? rest_of_path
-                 : segment.starts_with('{') ? parameter
-                                            : literals[std::string(segment)];
+    auto& slot = segment.ends_with(rest_mark) ? rest_of_path
+                 : segment.starts_with('{')   ? parameter
+                                              : literals[std::string(segment)];
     if (!slot) slot = std::make_unique<Node>();
     return *slot;
   }

@@ -5,8 +5,9 @@
 //   router.add(Method::get, "/v1/requests/{id}", {.deadline = 5s}, get_request);
 //
 // The last segment of a pattern may be {name...}: it takes the rest of the path, at least one segment, as it
-// was sent: nothing in it is decoded. A fixed segment wins over a {parameter}. A path with a trailing slash is another path. HEAD is answered by
-// GET's handler, without the body; OPTIONS and wrong methods are answered by the server from `allow`.
+// was sent: nothing in it is decoded. A fixed segment wins over a {parameter}. A path with a trailing slash
+// is another path. HEAD is answered by GET's handler, without the body; OPTIONS and wrong methods are
+// answered by the server from `allow`.
 #pragma once
 #include <functional>
 #include <memory>
@@ -50,7 +51,8 @@ class Router {
   Router(Router&&) noexcept;
   Router& operator=(Router&&) noexcept;
 
-  // A pattern is '/' and segments that are literals, {name} or, at its end, {name...}; a malformed or repeated one is a bug (CHECK).
+  // A pattern is '/' and segments that are literals, {name} or, at its end, {name...}; a malformed or
+  // repeated one is a bug (CHECK).
   void add(Method method, std::string_view pattern, RouteOptions options, Handler handler);
 
   struct NotFound {};

@@ -57,7 +57,8 @@ TEST(Router, DecodesParameters) {
 }
 
 TEST(Router, TheRestOfThePathIsTakenAsItWasSent) {
-  EXPECT_EQ(matched(Method::get, "/tlog/tile/0/x001/067.p/112?a=b"), "/tlog/tile/{path...} path=0/x001/067.p/112");
+  EXPECT_EQ(matched(Method::get, "/tlog/tile/0/x001/067.p/112?a=b"),
+            "/tlog/tile/{path...} path=0/x001/067.p/112");
   EXPECT_EQ(matched(Method::get, "/tlog/tile/0"), "/tlog/tile/{path...} path=0");
   EXPECT_EQ(matched(Method::get, "/tlog/tile/0/"), "/tlog/tile/{path...} path=0/");
   EXPECT_EQ(matched(Method::get, "/tlog/tile/a%2Fb"), "/tlog/tile/{path...} path=a%2Fb");

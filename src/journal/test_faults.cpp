@@ -111,7 +111,8 @@ ssize_t faulty_pread(int fd, void* to, size_t size, off_t at) {
 }
 
 // What a fortified pread becomes where the buffer's size is known.
-ssize_t faulty_pread_checked(int fd, void* to, size_t size, off_t at, size_t buffer_size) __asm__("__pread_chk");
+ssize_t faulty_pread_checked(int fd, void* to, size_t size, off_t at,
+                             size_t buffer_size) __asm__("__pread_chk");
 ssize_t faulty_pread_checked(int fd, void* to, size_t size, off_t at, size_t) {
   return faulty_pread(fd, to, size, at);
 }

@@ -90,7 +90,8 @@ class Builder {
     text_.append(part.data(), part.size());
     if (text_.find_first_of(".eE") == std::string::npos) {
       // "-0" is the one such text that an integer type does hold, only not with its sign.
-      if (text_ != "-0") return refuse_here(ec, "the integer is beyond 64 bits, so it cannot be held exactly");
+      if (text_ != "-0")
+        return refuse_here(ec, "the integer is beyond 64 bits, so it cannot be held exactly");
     }
     double number = 0;
     const auto read = std::from_chars(text_.data(), text_.data() + text_.size(), number);

@@ -47,9 +47,9 @@ Result<UniqueFd> lock_data(const std::filesystem::path& data) {
     const auto got = ::pread(fd.get(), holder, sizeof holder - 1, 0);
     return fail(
         Code::conflict,
-        fmt::format("another citadel (process {}) uses data folder {}; stop it, or choose another folder with --data",
-                    got > 0 ? std::string_view(holder, static_cast<std::size_t>(got)) : "unknown",
-                    data.string()));
+        fmt::format(
+            "another citadel (process {}) uses data folder {}; stop it, or choose another folder with --data",
+            got > 0 ? std::string_view(holder, static_cast<std::size_t>(got)) : "unknown", data.string()));
   }
   const auto pid = fmt::format("{}", ::getpid());
   if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {

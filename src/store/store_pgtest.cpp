@@ -154,7 +154,8 @@ TEST_F(StoreTest, ADeadlockIsRunAgainUnseen) {
                    [&](std::exception_ptr, Result<bool> done) { other.set(done.has_value()); });
     EXPECT_TRUE(co_await update_both(1, 2));
     EXPECT_EQ(co_await other.wait(soon()), true);
-    // The one that was ended may take its first row again before the other has woken up: then they meet once more.
+    // The one that was ended may take its first row again before the other has woken up: then they meet once
+    // more.
     const auto retries = database.status().retries_total;
     EXPECT_GE(retries, 1u);
     EXPECT_EQ(static_cast<std::uint64_t>(runs), 2 + retries);

@@ -119,7 +119,8 @@ constexpr std::size_t cursor_length = 22;  // 16 bytes without padding
   CITADEL_USAGE_SUM("errors")                                                                     \
   CITADEL_USAGE_SUM("prompt_tokens")                                                              \
   CITADEL_USAGE_SUM("completion_tokens")                                                          \
-  CITADEL_USAGE_SUM("cost_nano") CITADEL_USAGE_SUM("latency_count")                               \
+  CITADEL_USAGE_SUM("cost_nano")                                                                  \
+  CITADEL_USAGE_SUM("latency_count")                                                              \
       CITADEL_USAGE_SUM("latency_us_sum") "max(latency_us_max), " CITADEL_USAGE_SUM("ttft_count") \
           CITADEL_USAGE_SUM("ttft_us_sum") "max(ttft_us_max), " CITADEL_USAGE_SUM("queue_count")  \
               CITADEL_USAGE_SUM("queue_us_sum") "max(queue_us_max) "

@@ -37,8 +37,8 @@ const char* to_sslmode(TlsMode mode) {
   return "verify-full";
 }
 
-// The name's addresses as text, in the resolver's order. getaddrinfo blocks, so Asio's thread runs it, and a lost one is not
-// waited for.
+// The name's addresses as text, in the resolver's order. getaddrinfo blocks, so Asio's thread runs it, and a
+// lost one is not waited for.
 Task<Addresses> resolve(const Executor& executor, const std::string& host, Deadline deadline) {
   auto shot = std::make_shared<aio::OneShot<Addresses>>(executor);
   auto resolver = std::make_shared<asio::ip::tcp::resolver>(executor);
@@ -52,7 +52,8 @@ Task<Addresses> resolve(const Executor& executor, const std::string& host, Deadl
           std::vector<std::string> addresses;
           for (const auto& result : results) {
             auto address = result.endpoint().address().to_string();
-            if (addresses.size() < addresses_max && std::ranges::find(addresses, address) == addresses.end()) {
+            if (addresses.size() < addresses_max &&
+                std::ranges::find(addresses, address) == addresses.end()) {
               addresses.push_back(std::move(address));
             }
           }

@@ -62,7 +62,8 @@ bool Watchdog::attach(int fd) {
 
 void Watchdog::detach() {
   if (!state_->descriptor.is_open()) return;
-  // Not close(): Asio then leaves it to the kernel to forget the descriptor, which it does only once no copy is open.
+  // Not close(): Asio then leaves it to the kernel to forget the descriptor, which it does only once no copy
+  // is open.
   ::close(state_->descriptor.release());
 }
 
