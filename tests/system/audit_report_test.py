@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from audit_api import AuditApi
-from citadel_process import BINARY, Citadel
+from citadel_process import BINARY, Citadel, wait_until
 
 PROFILES = ("soc2", "eu-ai-act", "hipaa", "pci", "gdpr")
 
@@ -131,8 +131,9 @@ def check_pages(citadel, since):
     oversight = (citadel.folder / "eu-ai-act.html").read_text()
     assert "human.override" in oversight and "Article" in oversight
     # Each was recorded, with who and of what.
-    reported = AuditApi(citadel).entries(action="audit.reported")
-    assert len(reported) >= len(PROFILES) and any("pci of" in e["event"]["reason"] for e in reported), reported
+    api = AuditApi(citadel)
+    reported = wait_until(lambda: len(found := api.entries(action="audit.reported")) >= len(PROFILES) and found, "all are in the log")
+    assert any(e["event"]["reason"].startswith("pci of ") for e in reported), reported
 
 
 def check_tampered(audit, since, shown):
