@@ -1,5 +1,7 @@
 #include "audit/publisher.hpp"
 
+#include <bit>
+
 #include "aio/gate.hpp"
 #include "audit/audit_pg_testing.hpp"
 #include "audit/queries.hpp"
@@ -258,6 +260,9 @@ TEST_F(PublisherTest, AFailoverThatLosesTheTailStopsTheSequencerAtOnce) {
 TEST_F(PublisherTest, AForkWhoseTilesAreBrokenIsNotAccepted) {
   ASSERT_TRUE(publish());
   add(5);
+  // A proof from a power of two does not look at the hashes before it, and how many the migrations make
+  // grows.
+  if (std::has_single_bit(head().size)) add(1);
   ASSERT_TRUE(publish());
   add(2);
   sql("alter table audit.tile disable trigger only_grows; "
