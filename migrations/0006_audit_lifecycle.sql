@@ -2,14 +2,19 @@
 -- entry in the log, in the transaction that does it. How and why: docs/decisions/0004-audit-trail.md. Run as citadel_owner,
 -- in one transaction, by the migration runner.
 --
--- Advisory locks, in the order in which they are taken: (4850147, 2) the sequencer's, (4850147, 3) partitions,
--- (4850147, 4) holds: who removes content holds it until the commit, so that a hold comes before or after and never between.
+-- Locks, in the order in which they are taken; nobody who has one asks for one that stands before it:
+--   (4850147, 4) holds: who removes content has it until the commit, so that a hold comes before or after and never between.
+--                It may be had for long, while a month is counted, so nobody takes it who has the log;
+--   (4850147, 3) partitions;
+--   (4850147, 2) the log, the sequencer's;
+--   audit.event_CLASS, then audit.sealed_CLASS, as the sequencer reads and writes them. An erasure deletes the other way
+--                round; only a drop locks others out of these tables, and the two never run at once, by the first lock.
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Holds.
 
 ALTER TABLE audit.hold ADD COLUMN release_reason text;
-COMMENT ON COLUMN audit.hold.subject IS 'whose events; once the hold is released and the subject erased: sha256:DIGEST';
+COMMENT ON COLUMN audit.hold.subject IS 'whose events; once the hold is released and nothing of the subject is left: sha256:DIGEST';
 
 -- A subject's name stays out of the log, where nobody could erase it. From now on two functions alone write here.
 DROP TRIGGER audit_change ON audit.hold;
@@ -17,6 +22,10 @@ DROP TRIGGER audit_truncate ON audit.hold;
 SELECT audit.attach('audit.hold', '{subject}');
 REVOKE INSERT ON audit.hold FROM citadel_app;
 REVOKE UPDATE (released_at, released_by) ON audit.hold FROM citadel_app;
+
+-- The subject first: a hold may name one without its tenant.
+DROP INDEX audit.event_by_subject;
+CREATE INDEX event_by_subject ON audit.event (subject, tenant) WHERE subject <> '';
 
 CREATE FUNCTION audit.subject_digest(subject text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -54,6 +63,7 @@ CREATE FUNCTION audit.release_hold(of_hold uuid, why text, who text) RETURNS boo
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found_hold audit.hold;
+  kept text;
 BEGIN
   IF coalesce(why, '') = '' OR coalesce(who, '') = '' THEN
     RAISE EXCEPTION 'a release needs a reason and who releases' USING ERRCODE = 'invalid_parameter_value';
@@ -66,7 +76,18 @@ BEGIN
   IF found_hold.released_at IS NOT NULL THEN
     RETURN false;
   END IF;
-  UPDATE audit.hold SET released_at = clock_timestamp(), released_by = who, release_reason = why WHERE id = of_hold;
+  -- Of a subject that was erased before there is no later erasure that would take its name from here.
+  kept := found_hold.subject;
+  IF kept <> ''
+     AND NOT EXISTS (SELECT FROM audit.event e WHERE e.subject = kept AND e.subject <> ''
+                     AND e.tenant = coalesce(found_hold.tenant, e.tenant))
+     AND NOT EXISTS (SELECT FROM audit.conflict c WHERE c.subject = kept AND c.tenant = coalesce(found_hold.tenant, c.tenant))
+     AND NOT EXISTS (SELECT FROM audit.subject_key k WHERE k.subject = kept AND k.tenant = coalesce(found_hold.tenant, k.tenant)
+                     AND k.destroyed_at IS NULL) THEN
+    kept := 'sha256:' || audit.subject_digest(kept);
+  END IF;
+  UPDATE audit.hold SET released_at = clock_timestamp(), released_by = who, release_reason = why, subject = kept
+   WHERE id = of_hold;
   INSERT INTO audit.pending (action, object_type, object, tenant, reason, details)
   VALUES ('audit.hold_released', 'hold', of_hold, coalesce(found_hold.tenant, 'default'), why,
           json_build_object('hold', of_hold, 'released_by', who, 'placed_at', found_hold.placed_at));
@@ -79,12 +100,15 @@ GRANT EXECUTE ON FUNCTION audit.release_hold(uuid, text, text) TO citadel_app;
 
 CREATE FUNCTION audit.hold_of_subject(of_tenant text, of_subject text) RETURNS uuid
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  -- A hold of an object or of a time holds the subject where one of its events is of that object or time.
+  -- A hold of an object or of a time holds the subject where one of its events is of that object or time, or may be:
+  -- what audit.conflict has of it cannot be looked into.
   SELECT h.id FROM audit.hold h
    WHERE h.released_at IS NULL AND coalesce(h.tenant, of_tenant) = of_tenant AND coalesce(h.subject, of_subject) = of_subject
-     AND (h.subject IS NOT NULL OR EXISTS (
+     AND (h.subject IS NOT NULL OR num_nonnulls(h.object_type, h.object, h.time_from, h.time_to) = 0
+       OR EXISTS (SELECT FROM audit.conflict c WHERE c.tenant = of_tenant AND c.subject = of_subject)
+       OR EXISTS (
        SELECT FROM audit.event e
-        WHERE e.tenant = of_tenant AND e.subject = of_subject
+        WHERE e.tenant = of_tenant AND e.subject = of_subject AND e.subject <> ''
           AND e.object_type = coalesce(h.object_type, e.object_type) AND e.object = coalesce(h.object, e.object)
           AND e.time >= coalesce(h.time_from, '-infinity') AND e.time < coalesce(h.time_to, 'infinity')))
    ORDER BY h.placed_at, h.id LIMIT 1
@@ -125,13 +149,14 @@ DECLARE
   ranges_an_entry constant integer := 1500;  -- so that an entry's details hold them
   done audit.erasure;
   held uuid;
+  names bigint;
   parts json[];
 BEGIN
   IF of_subject = '' OR why = '' OR who = '' THEN
     RAISE EXCEPTION 'an erasure needs a subject, a reason and who asked for it' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM pg_advisory_xact_lock(4850147, 2);
   PERFORM pg_advisory_xact_lock(4850147, 4);
+  PERFORM pg_advisory_xact_lock(4850147, 2);
   held := audit.hold_of_subject(of_tenant, of_subject);
   IF held IS NOT NULL THEN
     RAISE EXCEPTION 'the hold % keeps this subject''s data', held
@@ -164,18 +189,19 @@ BEGIN
   UPDATE audit.subject_key SET wrapped_key = '', destroyed_at = clock_timestamp()
    WHERE tenant = of_tenant AND subject = of_subject AND destroyed_at IS NULL;
   GET DIAGNOSTICS done.keys = ROW_COUNT;
-  IF done.events + done.groups + done.conflicts + done.keys = 0 THEN
-    RETURN NULL;
-  END IF;
   UPDATE audit.hold SET subject = 'sha256:' || audit.subject_digest(of_subject)
    WHERE subject = of_subject AND coalesce(tenant, of_tenant) = of_tenant AND released_at IS NOT NULL;
+  GET DIAGNOSTICS names = ROW_COUNT;
+  IF done.events + done.groups + done.conflicts + done.keys + names = 0 THEN
+    RETURN NULL;
+  END IF;
   INSERT INTO audit.erasure (events, groups, keys, conflicts, tenant, subject_digest, reason, erased_by)
   VALUES (done.events, done.groups, done.keys, done.conflicts, of_tenant, decode(audit.subject_digest(of_subject), 'hex'), why, who)
-  RETURNING id INTO done.id;
+  RETURNING id, at INTO done.id, done.at;
   INSERT INTO audit.pending (id, action, object_type, object, tenant, reason, details)
   SELECT CASE WHEN part = 1 THEN done.id ELSE audit.new_id() END, 'audit.erasure', 'subject', audit.subject_digest(of_subject),
          of_tenant, why,
-         json_build_object('erasure', done.id, 'part', part, 'parts', coalesce(cardinality(parts), 1), 'erased_by', who,
+         json_build_object('erasure', done.id, 'part', part, 'parts', coalesce(cardinality(parts), 1), 'at', done.at, 'erased_by', who,
                            'events', done.events, 'groups', done.groups, 'conflicts', done.conflicts, 'keys', done.keys,
                            'entries', coalesce(parts[part], '[]'))
     FROM generate_series(1, coalesce(cardinality(parts), 1)) AS part;
@@ -192,7 +218,7 @@ ALTER TABLE audit.retention_run ADD COLUMN groups bigint NOT NULL DEFAULT 0, ADD
 COMMENT ON TABLE audit.retention_run IS 'Partitions of content that were removed when due, and what was in them; and due ones that a hold kept, once a hold';
 COMMENT ON COLUMN audit.retention_run.held_by IS 'the hold that kept the partition; NULL: it was removed';
 
-CREATE FUNCTION audit.retention_parts(keep_seconds bigint[])
+CREATE FUNCTION audit.retention_parts(keep_seconds bigint[], of_retention smallint DEFAULT NULL, of_month timestamptz DEFAULT NULL)
   RETURNS TABLE (retention smallint, month timestamptz, events regclass, sealed regclass, due_at timestamptz)
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -203,14 +229,14 @@ BEGIN
   IF cardinality(keep_seconds) <> 3 OR (SELECT min(s) FROM unnest(keep_seconds) AS s) < 86400 THEN
     RAISE EXCEPTION 'each of the three classes is kept for a day at least' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  FOR class IN 1..3 LOOP
+  FOR class IN coalesce(of_retention, 1)..coalesce(of_retention, 3) LOOP
     keep := make_interval(secs => keep_seconds[class]);
     FOR events, month, due_at, sealed IN
       SELECT p.partition, p.lower_time, p.upper_time + keep, s.partition
         FROM audit.month_partitions(('audit.event_' || suffixes[class])::regclass) p
         LEFT JOIN audit.month_partitions(('audit.sealed_' || suffixes[class])::regclass) s
           ON s.lower_time = p.lower_time AND NOT s.detaching
-       WHERE NOT p.detaching ORDER BY p.lower_time
+       WHERE NOT p.detaching AND p.lower_time = coalesce(of_month, p.lower_time) ORDER BY p.lower_time
     LOOP
       retention := class;
       IF due_at <= clock_timestamp() THEN
@@ -221,44 +247,45 @@ BEGIN
     END LOOP;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION audit.retention_parts(bigint[]) IS 'Every month of content and when it is due, for the times that the classes are kept';
-REVOKE ALL ON FUNCTION audit.retention_parts(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION audit.retention_parts(bigint[], smallint, timestamptz) IS
+  'Every month of content, or the one, and when it is due, for the times that the classes are kept; reads what is over its time';
+REVOKE ALL ON FUNCTION audit.retention_parts(bigint[], smallint, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION audit.retention_plan(keep_seconds bigint[])
   RETURNS TABLE (retention smallint, month timestamptz, partition text, due_at timestamptz, due boolean, held_by uuid,
                  events_estimate bigint, size_bytes bigint)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT p.retention, p.month, p.events::text, p.due_at, p.due_at <= clock_timestamp(), audit.hold_of_partition(p.events),
+  SELECT p.retention, p.month, p.events::text, p.due_at, d.due, CASE WHEN d.due THEN audit.hold_of_partition(p.events) END,
          greatest(c.reltuples, 0)::bigint, pg_total_relation_size(p.events) + coalesce(pg_total_relation_size(p.sealed), 0)
-    FROM audit.retention_parts(keep_seconds) p JOIN pg_class c ON c.oid = p.events
+    FROM audit.retention_parts(keep_seconds) p JOIN pg_class c ON c.oid = p.events,
+         LATERAL (SELECT p.due_at <= clock_timestamp() AS due) d
    ORDER BY p.due_at, p.retention, p.month
 $$;
-COMMENT ON FUNCTION audit.retention_plan(bigint[]) IS 'What is dropped when, and what a hold keeps';
+COMMENT ON FUNCTION audit.retention_plan(bigint[]) IS 'What is dropped when, and of what is due what a hold keeps';
 REVOKE ALL ON FUNCTION audit.retention_plan(bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.retention_plan(bigint[]) TO citadel_app;
 
--- One month of one class. Readers of the class are locked out while it is dropped, and wait at most lock_timeout: where it
--- does not get its locks within that, it fails, and is tried again with the next run.
+-- One month of one class. It is read without a lock that anybody meets but who places a hold or erases. Readers and writers
+-- of the class are locked out while it is dropped, and wait at most lock_timeout for each of its two locks: where it does not
+-- get them within that, it fails, and is tried again with the next run.
 CREATE FUNCTION audit.drop_month(keep_seconds bigint[], of_retention smallint, of_month timestamptz, who text)
   RETURNS TABLE (outcome text, partition text, events bigint, groups bigint, held_by uuid)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
   part record;
+  size_before bigint;
   run uuid;
-  named text := (ARRAY['short', 'standard', 'extended'])[of_retention] || '/' || to_char(of_month, 'YYYY-MM');
+  suffix constant text := (ARRAY['short', 'standard', 'extended'])[of_retention];
+  named text := suffix || '/' || to_char(of_month, 'YYYY-MM');
   kept text := keep_seconds[of_retention] / 86400 || ' days';
 BEGIN
-  PERFORM pg_advisory_xact_lock(4850147, 3);
   PERFORM pg_advisory_xact_lock(4850147, 4);
-  -- Looked at twice, because events may come until the table is locked.
-  FOR i IN 1..2 LOOP
-    SELECT p.* INTO part FROM audit.retention_parts(keep_seconds) p WHERE p.retention = of_retention AND p.month = of_month;
-    IF NOT FOUND OR part.due_at > clock_timestamp() THEN
-      RETURN QUERY SELECT 'not due', NULL::text, 0::bigint, 0::bigint, NULL::uuid;
-      RETURN;
-    END IF;
-    EXECUTE format('LOCK TABLE %s IN SHARE MODE', part.events);
-  END LOOP;
+  SELECT h.size INTO size_before FROM audit.head h;
+  SELECT p.* INTO part FROM audit.retention_parts(keep_seconds, of_retention, of_month) p;
+  IF NOT FOUND OR part.due_at > clock_timestamp() THEN
+    RETURN QUERY SELECT 'not due', NULL::text, 0::bigint, 0::bigint, NULL::uuid;
+    RETURN;
+  END IF;
   partition := part.events;
   held_by := audit.hold_of_partition(part.events);
   IF held_by IS NOT NULL THEN
@@ -281,6 +308,17 @@ BEGIN
   groups := 0;
   IF part.sealed IS NOT NULL THEN
     EXECUTE format('SELECT count(*) FROM %s', part.sealed) INTO groups;
+  END IF;
+  PERFORM pg_advisory_xact_lock(4850147, 3);
+  EXECUTE format('LOCK TABLE ONLY audit.event_%s IN ACCESS EXCLUSIVE MODE', suffix);
+  EXECUTE format('LOCK TABLE ONLY audit.sealed_%s IN ACCESS EXCLUSIVE MODE', suffix);
+  -- An event that came after the first look was neither counted nor held against the holds: the next run does that.
+  IF EXISTS (SELECT FROM audit.entry e WHERE e.idx >= size_before AND e.retention = of_retention
+                AND e.time >= of_month AND e.time < of_month + interval '1 month') THEN
+    RETURN QUERY SELECT 'not due', NULL::text, 0::bigint, 0::bigint, NULL::uuid;
+    RETURN;
+  END IF;
+  IF part.sealed IS NOT NULL THEN
     EXECUTE format('DROP TABLE %s', part.sealed);
   END IF;
   EXECUTE format('DROP TABLE %s', part.events);

@@ -247,6 +247,9 @@ Task<Response> post_erasure(ApiContextPtr context, Request& request) {
 Task<Response> get_erasure(ApiContextPtr context, Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) co_return audit_problem(request, Error(Code::invalid_argument, "id: is not a UUID"));
+  const auto recorded = co_await record_access(context, request, "audit.proved",
+                                               {.type = "audit_event", .id = id->to_string()}, "");
+  if (!recorded) co_return audit_problem(request, recorded.error());
   const auto erasure =
       co_await on_data_plane(*context, audit::find_erasure(context->database, *id, request.deadline));
   if (!erasure) co_return audit_problem(request, erasure.error());
@@ -264,6 +267,8 @@ void write_keep(citadel::json::Writer& out, const audit::KeepTimes& keep) {
 }
 
 Task<Result<std::string>> retention_plan(ApiContextPtr context, Request& request) {
+  CITADEL_CO_TRY(
+      co_await record_access(context, request, "audit.read", {.type = "audit_retention", .id = "all"}, ""));
   const auto& keep = context->audit->retention().keep();
   CITADEL_CO_ASSIGN(
       const auto plan,
@@ -314,11 +319,20 @@ Task<Result<std::string>> retention_run(ApiContextPtr context, Request& request)
         .text(month.partition);
     out.key("held_by").text(month.hold.to_string()).end_object();
   }
+  out.end_array().key("failed").begin_array();
+  for (const auto& month : run.failed) {
+    out.begin_object().key("month").text(audit::to_string(month.month));
+    out.key("detail").text(http::problem_of(month.error).detail).end_object();
+  }
   out.end_array().end_object();
   co_return out.take();
 }
 
 // ---- keys
+
+Task<Result<journal::Status>> journal_status(ApiContextPtr context) {
+  co_return context->audit->status().journal;
+}
 
 Task<Result<std::string>> rotate_key(ApiContextPtr context, Request& request) {
   CITADEL_CO_ASSIGN(const auto done,
@@ -329,7 +343,7 @@ Task<Result<std::string>> rotate_key(ApiContextPtr context, Request& request) {
   CITADEL_CO_TRY(co_await record_access(
       context, request, "audit.key_rotated", {.type = "master_key", .id = done.master},
       fmt::format("all {} keys of subjects are wrapped by it, {} of them anew", done.alive, done.keys)));
-  const auto journal = context->audit->status().journal;
+  CITADEL_CO_ASSIGN(const auto journal, co_await on_data_plane(*context, journal_status(context)));
   citadel::json::Writer out;
   out.begin_object().key("master_key").text(done.master);
   out.key("rewrapped").integer(static_cast<std::int64_t>(done.keys));

@@ -60,6 +60,8 @@ Result<std::string> committed(const audit::Leaf& leaf, audit::Group group, std::
 
 struct Stated {
   CheckedCertificate said;
+  std::int64_t index = 0;
+  std::string erased_by;
   std::string salt, envelope, details_salt, details, proof;
 };
 
@@ -77,9 +79,9 @@ Result<Stated> read_certificate(std::string_view text) {
                                      {"at", &out.said.at},
                                      {"tenant", &out.said.tenant},
                                      {"subject_sha256", &out.said.subject_sha256},
-                                     {"reason", &out.said.reason}})
+                                     {"reason", &out.said.reason},
+                                     {"erased_by", &out.erased_by}})
     *target = in.text(name, any);
-  (void)in.text("erased_by", any);
   const auto* destroyed = in.optional_value("destroyed");
   const auto* entry = in.optional_value("entry");
   const auto* proof = in.optional_value("proof");
@@ -99,7 +101,7 @@ Result<Stated> read_certificate(std::string_view text) {
     *target = counts.integer(name, 0, count_max);
   CITADEL_TRY(counts.finish());
   citadel::json::ObjectReader fields(entry->get_object(), "/entry");
-  (void)fields.integer("index", 0, count_max);
+  out.index = fields.integer("index", 0, count_max);
   for (const auto& [name, target] : {std::pair{"salt", &out.salt},
                                      {"envelope", &out.envelope},
                                      {"details_salt", &out.details_salt},
@@ -117,16 +119,24 @@ Result<void> check_envelope(const CheckedCertificate& said, const audit::Event& 
   return {};
 }
 
-Result<void> check_details(const CheckedCertificate& said, std::string_view details) {
+Result<void> check_details(const Stated& stated, std::string_view details) {
+  const CheckedCertificate& said = stated.said;
   CITADEL_ASSIGN(const auto value,
                  citadel::json::parse(details, {.depth_max = 8, .size_bytes_max = text_bytes_max}));
   if (!value.is_object()) return differs("details");
-  for (const auto& [name, stated] : {std::pair{"keys", said.keys},
+  const auto signed_text = [&](std::string_view name) -> std::string_view {
+    const auto* text = value.get_object().if_contains(name);
+    return text != nullptr && text->is_string() ? std::string_view(text->get_string()) : "";
+  };
+  if (signed_text("erased_by") != stated.erased_by) return differs("erased_by");
+  const auto at = parse_time(said.at), signed_at = parse_time(signed_text("at"));
+  if (!at || !signed_at || *at != *signed_at) return differs("time");
+  for (const auto& [name, number] : {std::pair{"keys", said.keys},
                                      {"events", said.events},
                                      {"groups", said.groups},
                                      {"conflicts", said.conflicts}}) {
     const auto* signed_value = value.get_object().if_contains(name);
-    if (signed_value == nullptr || !signed_value->is_int64() || signed_value->get_int64() != stated)
+    if (signed_value == nullptr || !signed_value->is_int64() || signed_value->get_int64() != number)
       return differs(fmt::format("number of {}", name));
   }
   return {};
@@ -161,10 +171,11 @@ Result<CheckedCertificate> check_erasure_certificate(std::string_view text, cons
   CITADEL_ASSIGN(const auto details,
                  committed(leaf, audit::Group::details, stated.details_salt, stated.details));
   CITADEL_ASSIGN(const auto event, audit::decode_envelope(as_bytes(envelope)));
+  if (stated.said.origin != checked.checkpoint.origin) return differs("origin");
+  if (static_cast<std::uint64_t>(stated.index) != proof.index) return differs("index");
+  CITADEL_TRY(check_envelope(stated.said, event));
+  CITADEL_TRY(check_details(stated, details));
   CheckedCertificate out = std::move(stated.said);
-  if (out.origin != checked.checkpoint.origin) return differs("origin");
-  CITADEL_TRY(check_envelope(out, event));
-  CITADEL_TRY(check_details(out, details));
   if (subject && to_hex(crypto::sha256(as_bytes(*subject))) != out.subject_sha256)
     return fail(Code::corrupt, "the certificate is of another subject");
   out.index = proof.index;

@@ -38,7 +38,9 @@ class CertificateTest : public testing::Test {
     event.action = "audit.erasure";
     event.object = {"subject", erasure.subject_digest};
     event.reason = erasure.reason;
-    event.group(audit::Group::details) = R"({"keys":1,"events":3,"groups":6,"conflicts":0,"entries":[]})";
+    event.group(audit::Group::details) =
+        R"({"at":"2026-11-25T12:00:00+00:00","erased_by":"key:admin","keys":1,)"
+        R"("events":3,"groups":6,"conflicts":0,"entries":[]})";
     const auto record = audit::seal_event(event, *audit::find_action(event.action), key);
     const auto leaf = record.leaf(erasure.id, 1, 1, event.time);
     proved.proof.leaf = audit::encode_leaf(leaf);
@@ -54,8 +56,11 @@ class CertificateTest : public testing::Test {
     proved.checkpoint = tlog::encode_note(tlog::sign_note(checkpoint.encode(), signer).value());
   }
   Result<CheckedCertificate> check(std::optional<std::string> subject = {}) {
+    return check_text(erasure_certificate("example.com/audit", erasure, proved, ""), std::move(subject));
+  }
+  Result<CheckedCertificate> check_text(std::string_view text, std::optional<std::string> subject = {}) {
     return check_erasure_certificate(
-        erasure_certificate("example.com/audit", erasure, proved, ""),
+        text,
         {.origin = "example.com/audit", .log_keys = {signer.verifier()}, .witnesses = {}, .witnesses_min = 0},
         subject);
   }
@@ -90,12 +95,22 @@ TEST_F(CertificateTest, WhatItDoesNotSayIsNamed) {
   says("tenant");
   erasure.reason = "because";
   says("reason");
+  erasure.at -= std::chrono::hours(24);
+  says("time");
+  erasure.erased_by = "key:other";
+  says("erased_by");
   erasure.subject_digest = to_hex(crypto::sha256(as_bytes("bob")));
   says("subject");
   erasure.id = Uuid{};
   says("id");
   proved.entry.groups[0].opened->bytes = "{}";
   says("details");
+  const auto text = erasure_certificate("example.com/audit", erasure, proved, "");
+  auto forged = text;
+  forged.replace(forged.find(R"("index":0)"), 9, R"("index":7)");
+  const auto checked = check_text(forged);
+  ASSERT_FALSE(checked);
+  EXPECT_THAT(checked.error().message, HasSubstr("index"));
   EXPECT_THAT(check("bob").error().message, HasSubstr("another subject"));
 }
 

@@ -43,14 +43,23 @@ void RetentionJob::note(const Result<audit::RetentionRun>& run) {
       status_.last_error = run.error();
       return;
     }
-    status_.ran_at = clock_.wall();
     status_.dropped_total += run->dropped.size();
     status_.held = run->held.size();
-    status_.last_error.reset();
+    if (run->failed.empty()) {
+      status_.ran_at = clock_.wall();
+      status_.last_error.reset();
+    } else {
+      ++status_.failures_total;
+      status_.last_error = run->failed.front().error;
+    }
   }
   for (const auto& month : run->dropped) {
     log::info("audit", "contents were dropped, because their time is over",
               {{"month", audit::to_string(month.month)}, {"events", month.events}});
+  }
+  for (const auto& month : run->failed) {
+    log::warning("audit", "contents that are due could not be dropped; the next run tries again",
+                 {{"month", audit::to_string(month.month)}, {"error", month.error}});
   }
 }
 

@@ -12,7 +12,7 @@ namespace citadel::app {
 
 // Of the runs of this daemon.
 struct RetentionStatus {
-  std::optional<WallTime> ran_at;  // the last that succeeded
+  std::optional<WallTime> ran_at;  // the last in which no month failed
   std::uint64_t dropped_total = 0, failures_total = 0;
   std::uint64_t held = 0;  // months that are due, and that a hold keeps
   std::optional<Error> last_error;

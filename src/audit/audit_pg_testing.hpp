@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <map>
 
 #include "aio/run.hpp"
@@ -83,6 +84,34 @@ class AuditTest : public testing::Test {
                (row.is_null(i) ? std::string("null") : std::string(row.get<std::string_view>(i)));
     }
     return out;
+  }
+  // The first field, from a session and a thread of its own.
+  std::future<std::string> sql_meanwhile(std::string statement) {
+    return std::async(std::launch::async, [options = owner_options(), statement = std::move(statement)] {
+      asio::io_context context{1};
+      const auto owner = aio::run(context, pg::Connection::connect(context.get_executor(), options, soon()));
+      if (!owner) return owner.error().to_string();
+      const auto rows = aio::run(context, (*owner)->execute_simple(statement, soon()));
+      if (!rows) return rows.error().to_string();
+      return std::string((*rows)[0].get<std::string_view>(0));
+    });
+  }
+  // A session that keeps what it locks until it is told to commit.
+  std::unique_ptr<pg::Connection> session_with(std::string_view statements) {
+    auto owner = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
+    EXPECT_TRUE(owner) << owner.error().to_string();
+    const auto done = run((*owner)->execute_simple(fmt::format("begin; {}", statements), soon()));
+    EXPECT_TRUE(done) << done.error().to_string();
+    return *std::move(owner);
+  }
+  // Until somebody waits for a lock in this database.
+  void wait_for_a_waiter() {
+    const auto deadline = soon();
+    while (sql("select count(*) from pg_locks l join pg_database d on d.oid = l.database where not l.granted "
+               "and d.datname = current_database()") == "0") {
+      ASSERT_FALSE(deadline.expired());
+      run(aio::sleep_for(5ms));  // sleep: the server tells nobody that somebody waits
+    }
   }
   // The same as the daemon's role; "" where it succeeds without rows.
   Result<pg::Rows> sql_as_app(std::string_view statement) {

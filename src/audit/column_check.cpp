@@ -21,7 +21,8 @@ constexpr std::string_view event_columns =
     "where ";
 constexpr pg::Statement anything_removed{
     "audit anything removed",
-    "select exists (select from audit.erasure) or exists (select from audit.retention_run)"};
+    "select exists (select from audit.erasure) or exists (select from audit.retention_run where "
+    "held_by is null)"};
 
 // The first column of a row that says something else than the entry.
 class ColumnCheck {

@@ -86,17 +86,25 @@ Result<void> ContentAccount::erased(std::uint64_t index, std::string_view detail
 }
 
 void ContentAccount::pruned(const ContentMonth& month) {
-  auto& until = pruned_until_[month.retention];
-  until = std::max(until, month.month);
+  // An event that came later is in a table of its own, and not explained by this.
+  if (const auto found = months_.find(month); found != months_.end()) {
+    const auto& [missing, erased, first, last] = found->second;
+    const auto known = std::min(erased.count, missing.count);
+    erased_ += known;
+    pruned_ += missing.count - known;
+    months_.erase(found);
+  }
+  held_.erase(month);
+  if (month.retention == Retention::extended)
+    runs_gone_until_ = std::max(runs_gone_until_.value_or(month.month), month.month);
 }
 
 ContentAccount::Sums ContentAccount::sums() const {
-  Sums out;
-  out.erasures_unread = unread_;
+  Sums out{.erased = erased_, .pruned = pruned_, .erasures_unread = unread_};
   for (const auto& [name, month] : months_) {
-    const auto until = pruned_until_.find(name.retention);
+    const bool run_may_be_gone = runs_gone_until_ && name.month <= *runs_gone_until_ && !held_.contains(name);
     const auto known = std::min(month.erased.count, month.missing.count);
-    if (until != pruned_until_.end() && name.month <= until->second) {
+    if (run_may_be_gone) {
       out.erased += known;
       out.pruned += month.missing.count - known;
     } else if (month.missing == month.erased) {

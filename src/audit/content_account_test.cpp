@@ -42,16 +42,57 @@ TEST(ContentAccount, OneForAnotherDoesNotPass) {
   EXPECT_GT(account.sums().missing, 0u);
 }
 
-TEST(ContentAccount, ADroppedMonthExplainsItsClassUpToIt) {
+TEST(ContentAccount, ARunExplainsItsMonthAndNoOther) {
   ContentAccount account;
   account.missing(1, june);
   account.missing(2, july);
   account.missing(3, kept);
   account.pruned(july);
+  EXPECT_EQ(account.sums().pruned, 1u);
+  EXPECT_EQ(account.sums().missing, 2u);
+  EXPECT_EQ(account.sums().month, june);
   account.pruned(june);
   EXPECT_EQ(account.sums().pruned, 2u);
   EXPECT_EQ(account.sums().missing, 1u);
   EXPECT_EQ(account.sums().month, kept);
+}
+
+TEST(ContentAccount, AMonthThatAHoldKeptIsMissingUntilARunNamesIt) {
+  ContentAccount account;
+  account.missing(1, june);
+  account.missing(2, july);
+  account.held(june);
+  account.pruned(july);
+  account.pruned(kept);
+  EXPECT_EQ(account.sums().pruned, 1u);
+  EXPECT_EQ(account.sums().month, june);
+  account.pruned(june);
+  EXPECT_EQ(account.sums().pruned, 2u);
+  EXPECT_EQ(account.sums().missing, 0u);
+}
+
+TEST(ContentAccount, WhatCameAfterTheRunIsNotExplainedByIt) {
+  ContentAccount account;
+  account.missing(1, june);
+  account.missing(2, june);
+  ASSERT_TRUE(account.erased(5, erasure(R"([1,"2026-06","2"])")));
+  account.pruned(june);
+  account.missing(9, june);
+  const auto sums = account.sums();
+  EXPECT_EQ(sums.erased, 1u);
+  EXPECT_EQ(sums.pruned, 1u);
+  EXPECT_EQ(sums.missing, 1u);
+  EXPECT_EQ(sums.first, 9u);
+}
+
+TEST(ContentAccount, WhereTheEntriesOfRunsHaveGoneWhatIsOlderCountsAsDropped) {
+  ContentAccount account;
+  account.missing(1, june);
+  account.missing(2, july);
+  account.pruned(kept);  // of the class that runs are of, of June
+  EXPECT_EQ(account.sums().pruned, 1u);
+  EXPECT_EQ(account.sums().missing, 1u);
+  EXPECT_EQ(account.sums().month, july);
 }
 
 TEST(ContentAccount, AnErasureThatCannotBeIsRefused) {

@@ -3,6 +3,7 @@
 #include "audit/audit_pg_testing.hpp"
 #include "audit/key_rotation.hpp"
 #include "audit/queries.hpp"
+#include "base/time_text.hpp"
 #include "json/parse.hpp"
 
 namespace citadel::audit {
@@ -98,6 +99,55 @@ TEST_F(LifecycleTest, EachKindOfHoldBlocksAnErasureAndIsNamed) {
   EXPECT_EQ(done->events, 1);
 }
 
+TEST_F(LifecycleTest, AHoldKeepsWhatOnlyConflictsAreLeftOf) {
+  sql("insert into audit.conflict values (0, now(), gen_random_uuid(), 'acme', 'ada', '\\x00')");
+  for (const HoldScope& scope : {HoldScope{.tenant = "acme"}, HoldScope{.from = system_clock().wall()},
+                                 HoldScope{.object_type = "model_version", .object = "fraud/7"}}) {
+    const auto hold = place(scope);
+    ASSERT_TRUE(hold) << hold.error().to_string();
+    EXPECT_EQ(code_of(erase()), Code::conflict);
+    ASSERT_TRUE(run(release_hold(*database_, hold->id, "over", legal, soon())));
+  }
+  const auto done = erase();
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->conflicts, 1);
+}
+
+TEST_F(LifecycleTest, AHoldThatIsBeingPlacedStopsAnErasureAndTheLogGoesOn) {
+  append({frame_of(sealed_event_of("acme", "ada"))});
+  const auto placing =
+      session_with("select audit.place_hold(null, 'ada', null, null, null, null, 'a case', 'legal')");
+  auto erased = sql_meanwhile("select audit.erase_subject('acme', 'ada', 'article 17', 'dpo')");
+  wait_for_a_waiter();
+  append({frame_of(event_of())});
+  ASSERT_TRUE(run(placing->execute_simple("commit", soon())));
+  EXPECT_THAT(erased.get(), HasSubstr("55006"));
+}
+
+TEST_F(LifecycleTest, AReleasedHoldKeepsNoNameOfWhomNothingIsLeft) {
+  append({frame_of(sealed_event_of("acme", "ada-17"))});
+  ASSERT_TRUE(erase("acme", "ada-17"));
+  const auto hold = place({.subject = "ada-17"});
+  EXPECT_EQ(hold->scope.subject, "ada-17");
+  const auto released = run(release_hold(*database_, hold->id, "over", legal, soon()));
+  ASSERT_TRUE(released) << released.error().to_string();
+  EXPECT_THAT(released->scope.subject.value_or(""), HasSubstr("sha256:"));
+  append_pending();
+  EXPECT_EQ(tables_with("ada-17"), "subject_key");
+
+  // As where retention takes the events after the release.
+  Event event = event_of("acme");
+  event.subject = "bob-17";
+  append({frame_of(event)});
+  const auto second = place({.subject = "bob-17"});
+  ASSERT_TRUE(second);
+  EXPECT_EQ(run(release_hold(*database_, second->id, "over", legal, soon()))->scope.subject, "bob-17");
+  sql("set citadel.audit_erasing = 'on'; delete from audit.event where subject = 'bob-17'");
+  EXPECT_EQ(tables_with("bob-17"), "hold");
+  EXPECT_TRUE(erase("acme", "bob-17"));
+  EXPECT_EQ(tables_with("bob-17"), "");
+}
+
 TEST_F(LifecycleTest, AnErasureLeavesNothingToReadAndEveryProof) {
   append({frame_of(sealed_event_of("acme", "ada-17")), frame_of(sealed_event_of("acme", "bob")),
           frame_of(sealed_event_of("acme", "ada-17")), frame_of(sealed_event_of("acme", "ada-17"))});
@@ -133,6 +183,11 @@ TEST_F(LifecycleTest, AnErasureLeavesNothingToReadAndEveryProof) {
   EXPECT_EQ(own.envelope->event.reason, "article 17");
   EXPECT_EQ(own.envelope->event.actor.id, "legal");
   EXPECT_EQ(own.envelope->event.object.id, done->subject_digest);
+  const auto details =
+      json::parse(own.groups.front().opened->bytes, {.depth_max = 8, .size_bytes_max = 4'096});
+  ASSERT_TRUE(details) << details.error().to_string();
+  EXPECT_EQ(parse_time(details->at("at").as_string()), done->at);
+  EXPECT_EQ(details->at("erased_by").as_string(), done->erased_by);
   const auto month = sql("select to_char(now() at time zone 'UTC', 'YYYY-MM')");
   EXPECT_THAT(own.groups.front().opened->bytes, HasSubstr(fmt::format("[3, \"{}\", \"0 2-3\"]", month)));
   const LogHead at = head();

@@ -80,8 +80,9 @@ struct Publisher::Impl {
   Waiters<std::uint64_t, StoredCheckpoint> publish_waiters;
   bool kicked = false;
   bool closing = false;
-  bool named = false;    // the head has our origin
-  bool looking = false;  // a look is under way
+  bool named = false;              // the head has our origin
+  bool looking = false;            // a look is under way
+  bool cosigned_unstored = false;  // as the last cosigned checkpoint was
 
   Impl(store::Database& d, Sequencer& s, std::shared_ptr<GrowthPermit> p, CheckpointStore c,
        tlog::NoteSigner n, std::vector<tlog::NoteVerifier> older_keys, PublisherOptions o, const Clock& k)
@@ -127,7 +128,7 @@ struct Publisher::Impl {
                           Deadline deadline);
   Task<Result<std::vector<tlog::Hash>>> prove_growth(std::uint64_t old_size, std::uint64_t size,
                                                      Deadline deadline);
-  Task<Result<StoredCheckpoint>> cosign(StoredCheckpoint stored, Deadline deadline);
+  Task<StoredCheckpoint> cosign(StoredCheckpoint stored, Deadline deadline);
   void note_published(const StoredCheckpoint& stored);
   void note_fork(const Error& why);
   void note(const Result<void>& looked);
@@ -210,8 +211,7 @@ Task<Result<void>> Publisher::Impl::look(Deadline deadline) {
     CITADEL_CO_TRY(co_await prove(head, stored, deadline));
   }
   if (stored && stored->checkpoint.size == head.size && stored->fence <= head.fence) {
-    CITADEL_CO_ASSIGN(const auto cosigned, co_await cosign(*stored, deadline));
-    note_published(cosigned);
+    note_published(co_await cosign(*stored, deadline));
     co_return Result<void>();
   }
   co_return co_await swap(head, stored, SwapKind::growth, deadline);
@@ -318,8 +318,7 @@ Task<Result<void>> Publisher::Impl::swap(const LogHead& head, std::optional<Stor
   ++status.published_total;
   status.published_at = now;
   permit->grant(next.checkpoint.size, next.checkpoint.root);
-  CITADEL_CO_ASSIGN(const auto cosigned, co_await cosign(next, deadline));
-  note_published(cosigned);
+  note_published(co_await cosign(next, deadline));
   co_return Result<void>();
 }
 
@@ -332,8 +331,8 @@ Task<Result<std::vector<tlog::Hash>>> Publisher::Impl::prove_growth(std::uint64_
 }
 
 // The checkpoint with what the witnesses give, stored. Where another daemon stored a larger one meanwhile,
-// the next look has that.
-Task<Result<StoredCheckpoint>> Publisher::Impl::cosign(StoredCheckpoint stored, Deadline deadline) {
+// the next look has that; where it cannot be stored, the checkpoint goes without.
+Task<StoredCheckpoint> Publisher::Impl::cosign(StoredCheckpoint stored, Deadline deadline) {
   if (!options.witnesses || stored.checkpoint.size == 0) co_return stored;
   const auto prove = [this, size = stored.checkpoint.size](std::uint64_t old_size, Deadline by) {
     return prove_growth(old_size, size, by);
@@ -343,9 +342,13 @@ Task<Result<StoredCheckpoint>> Publisher::Impl::cosign(StoredCheckpoint stored, 
   if (next.note == stored.note) co_return stored;
   const auto swapped =
       co_await on_files([&] { return store.swap(stored, next, SwapKind::growth, clock.wall(), deadline); });
-  if (!swapped && swapped.error().code == Code::conflict) co_return stored;
-  if (!swapped) co_return std::unexpected(swapped.error());
-  co_return next;
+  if (swapped) {
+    cosigned_unstored = false;
+    co_return next;
+  }
+  if (swapped.error().code != Code::conflict && !std::exchange(cosigned_unstored, true))
+    log::warning("audit", "cosignatures were not stored", {{"error", swapped.error()}});
+  co_return stored;
 }
 
 void Publisher::Impl::note_published(const StoredCheckpoint& stored) {

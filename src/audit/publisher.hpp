@@ -11,7 +11,7 @@
 // Where there are witnesses, they are asked once the checkpoint is stored and before it is published: for
 // WitnessOptions::timeout at most. What they gave is stored and published with it, and whoever did not answer
 // is asked again for the same checkpoint, as long as it is the latest. No witness holds the log up or stops
-// it.
+// it, nor does a disk without room for what they gave: the checkpoint is published without.
 //
 // Waiting for an acknowledgement: wait_drained() until a journal's position is in the database,
 // wait_published() until a checkpoint covers an index. Both end by their deadline (deadline_exceeded; the

@@ -28,10 +28,12 @@ class PublisherTest : public AuditTest {
   void begin() {
     auto store = CheckpointStore::open(folder_.path() / "checkpoint");
     ASSERT_TRUE(store) << store.error().to_string();
-    publisher_.emplace(*database_, *own_, permit_, *std::move(store), *tlog::NoteSigner::parse(signing_key_),
-                       std::vector<tlog::NoteVerifier>(),
-                       PublisherOptions{.origin = "test/log", .journal = origin_, .interval = interval_},
-                       system_clock());
+    publisher_.emplace(
+        *database_, *own_, permit_, *std::move(store), *tlog::NoteSigner::parse(signing_key_),
+        std::vector<tlog::NoteVerifier>(),
+        PublisherOptions{
+            .origin = "test/log", .journal = origin_, .interval = interval_, .witnesses = witnesses_},
+        system_clock());
   }
   void end() {
     if (publisher_) EXPECT_TRUE(run(publisher_->close(soon())));
@@ -110,6 +112,7 @@ class PublisherTest : public AuditTest {
   const support::TempFolder folder_;
   Secret signing_key_ = tlog::NoteSigner::generate("test/log")->encode();
   std::chrono::milliseconds interval_{1h};
+  std::shared_ptr<Witnesses> witnesses_;
   std::optional<Sequencer> own_;
   std::unique_ptr<drain::Sink> own_sink_;
   std::optional<Publisher> publisher_;
@@ -335,6 +338,43 @@ TEST_F(PublisherTest, AnswersThoseWhoWait) {
   end();
   EXPECT_TRUE(run(gate.drain(soon())));
   EXPECT_EQ(ended, Code::cancelled);
+}
+
+// The store has room for the checkpoint, and none for what the witness gives.
+TEST_F(PublisherTest, WhereACosignatureCannotBeStoredTheCheckpointGoesWithout) {
+  const auto blocked = folder_.path() / "checkpoint" / "latest.new";
+  auto key = *tlog::NoteSigner::generate("example/w", tlog::KeyType::cosignature_v1);
+  const auto policy =
+      tlog::WitnessPolicy::parse(fmt::format("witness w {}\nquorum w\n", key.verifier().encode()));
+  ASSERT_TRUE(policy) << policy.error().to_string();
+  const tlog::Witness witness(std::move(key),
+                              {{"test/log", {tlog::NoteSigner::parse(signing_key_)->verifier()}}});
+  tlog::WitnessedHead seen;
+  bool blocks = true;
+  witnesses_ = std::make_shared<Witnesses>(
+      *policy,
+      [&](std::size_t, std::string body, Deadline) -> Task<Result<WitnessReply>> {
+        const auto given = witness.add_checkpoint(
+            body, [&](std::string_view) { return seen; }, std::chrono::sys_seconds(1'700'000'000s));
+        if (given.store) seen = given.store->head;
+        if (blocks) std::filesystem::create_directory(blocked);
+        co_return WitnessReply{given.status, given.content_type, given.body};
+      },
+      WitnessOptions{}, 1, system_clock());
+  restart();
+  const auto first = publish();
+  ASSERT_TRUE(first) << first.error().to_string();
+  EXPECT_EQ(published().size, head().size);
+  EXPECT_EQ(seen.size, head().size);
+  EXPECT_EQ(publisher_->status().cosignatures, 0u);
+  EXPECT_FALSE(publisher_->status().quorum_met);
+  // It is on offer again, and then there is room.
+  blocks = false;
+  std::filesystem::remove(blocked);
+  ASSERT_TRUE(publish());
+  EXPECT_EQ(publisher_->status().cosignatures, 1u);
+  EXPECT_TRUE(publisher_->status().quorum_met);
+  end();
 }
 
 TEST_F(PublisherTest, TwoPublishersOnOneStoreTakeTurns) {

@@ -179,8 +179,12 @@ ReportBuilder::~ReportBuilder() = default;
 
 void ReportBuilder::add(std::uint64_t index, const Leaf& leaf, const Event* event) {
   if (report_.examined++ == 0) first_index_ = index;
-  report_.oldest = report_.oldest ? std::min(*report_.oldest, leaf.time) : leaf.time;
-  report_.newest = report_.newest ? std::max(*report_.newest, leaf.time) : leaf.time;
+  if (event != nullptr) {
+    if (!first_content_) first_content_ = index;
+    // Not the event's own time, which is a claim of whoever sent it.
+    report_.oldest_content =
+        std::min(report_.oldest_content.value_or(event->received_at), event->received_at);
+  }
   const bool within = leaf.time >= report_.options.from && leaf.time < report_.options.to;
   if (!within) return;
   ++report_.in_span;
@@ -259,8 +263,8 @@ void ReportBuilder::say_population(ReportTopic& out) const {
                   "sample.",
                   sample_.size(), report_.options.seed)};
   if (gone_ > 0) {
-    out.statements.push_back(fmt::format(
-        "Of {} entries the content was erased, pruned or left out; they are counted here alone.", gone_));
+    out.statements.push_back(
+        fmt::format("Of {} entries the content is not there; they are counted here alone.", gone_));
   }
 }
 
@@ -274,16 +278,50 @@ void ReportBuilder::say_outages(ReportTopic& out) const {
 void ReportBuilder::say_retention(ReportTopic& out) const {
   const auto& profile = report_.options.profile;
   out.limits.push_back(fmt::format("Whether the time is long enough. {}", profile.retention_source));
-  if (!report_.oldest) return;
-  const auto reach = days_between(*report_.oldest, report_.made_at);
-  out.statements.push_back(fmt::format(
-      "The log's oldest entry is of {}, {} days before this report{}.", format_time(*report_.oldest), reach,
-      first_index_ == 0 ? "; its first entry, index 0, is there" : "; what was before it has been pruned"));
+  if (report_.examined == 0) return;
+  const auto reach = report_.oldest_content ? days_between(*report_.oldest_content, report_.made_at) : 0;
+  if (report_.oldest_content) {
+    out.statements.push_back(
+        fmt::format("The oldest content that is there was received at {}, {} days before this report.",
+                    format_time(*report_.oldest_content), reach));
+  } else {
+    out.statements.emplace_back("No entry's content is there.");
+  }
   const auto floor = profile.retention_floor.count();
   if (floor > 0 && reach < floor) {
     out.statements.push_back(fmt::format("That is less than the {} days that the profile asks for{}.", floor,
-                                         first_index_ == 0 ? ": the log is younger" : ""));
+                                         first_content_ == 0 ? ": the log is younger" : ""));
   }
+  if (first_content_ == 0) {
+    out.statements.emplace_back("The content of the log's first entry, index 0, is there.");
+  } else if (const auto leaves = first_content_.value_or(first_index_ + report_.examined) - first_index_;
+             leaves > 0) {
+    out.statements.push_back(fmt::format("Of the first {} entries the leaves alone are there.", leaves));
+  }
+  if (first_index_ > 0)
+    out.statements.push_back(fmt::format("What was before entry {} has been pruned.", first_index_));
+}
+
+// Why contents are not there. Where erasures were not opened, what they took is among the missing.
+void ReportBuilder::say_contents(ReportTopic& out) const {
+  const auto& contents = report_.verification.contents;
+  if (contents.pruned > 0)
+    out.statements.push_back(
+        fmt::format("{} of these were dropped when due, as the log says.", contents.pruned));
+  if (contents.erased > 0)
+    out.statements.push_back(fmt::format("{} of these were erased, as the log says.", contents.erased));
+  if (contents.missing == 0) return;
+  if (contents.erasures_unread > 0) {
+    out.limits.push_back(fmt::format(
+        "Whether the content of {} entries was erased or taken away: {} erasures of this log were "
+        "not opened. `citadel audit verify` opens them, and tells.",
+        contents.missing, contents.erasures_unread));
+    return;
+  }
+  out.statements.push_back(fmt::format(
+      "Of {} of these, in {} from entry {} to {}, nothing in this log says why: unless a later entry does, "
+      "somebody removed them.",
+      contents.missing, to_string(*contents.month), contents.first, contents.last));
 }
 
 void ReportBuilder::say_verification(ReportTopic& out) const {
@@ -300,6 +338,7 @@ void ReportBuilder::say_verification(ReportTopic& out) const {
   out.statements.push_back(
       fmt::format("The content of {} entries is what their leaf commits to; of {} it is not there.",
                   found.envelopes, found.envelopes_missing));
+  say_contents(out);
   out.statements.push_back(
       found.sequences_excused == 0
           ? "No producer's sequence has a gap."

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "audit/content_account.hpp"
 #include "audit/event.hpp"
 #include "audit/leaf.hpp"
 #include "base/random.hpp"
@@ -94,6 +95,7 @@ struct ReportVerification {
   bool passed = false;
   std::string finding;  // where it did not pass
   std::uint64_t entries = 0, envelopes = 0, envelopes_missing = 0, sequences_excused = 0, tiles = 0;
+  ContentAccount::Sums contents;         // why envelopes are missing, as far as it was read
   std::string checkpoint;                // the signed note
   std::string key;                       // against which
   bool key_given = false;                // by whoever made the report; else the daemon named it
@@ -106,7 +108,7 @@ struct Report {
   std::string origin;
   WallTime made_at;
   std::uint64_t examined = 0, in_span = 0;  // entries of the log, and of the time span
-  std::optional<WallTime> oldest, newest;   // of the whole log
+  std::optional<WallTime> oldest_content;   // when the oldest content that is there was received
   std::vector<ReportTopic> topics;
   std::map<std::uint64_t, CitedEntry> cited;  // every index that is named
   ReportVerification verification;
@@ -132,10 +134,12 @@ class ReportBuilder {
   void say_outages(ReportTopic& out) const;
   void say_retention(ReportTopic& out) const;
   void say_verification(ReportTopic& out) const;
+  void say_contents(ReportTopic& out) const;
 
   Report report_;
   SeededRandom random_;
-  std::uint64_t first_index_ = 0, gone_ = 0;  // the log's first; in the span, without content
+  std::uint64_t first_index_ = 0, gone_ = 0;    // the log's first; in the span, without content
+  std::optional<std::uint64_t> first_content_;  // the first index whose content is there
   std::map<Topic, Collected> collected_;
   std::vector<CitedEntry> sample_;
   std::map<Uuid, bool> running_;  // by producer: started, and not stopped

@@ -139,9 +139,9 @@ void put_head(std::string& out, const Report& report) {
   const auto& found = report.verification;
   if (found.passed) {
     put(out,
-        "<p class=\"verdict\">The log verified while it was read: its {} entries are as they were written, "
-        "under a signed checkpoint.</p>\n",
-        found.entries);
+        "<p class=\"verdict\">The log verified while it was read: the leaves of its {} entries are as they "
+        "were written, under a signed checkpoint, and so is the content of {}; of {} it is not there.</p>\n",
+        found.entries, found.envelopes, found.envelopes_missing);
   } else {
     put(out,
         "<p class=\"verdict bad\">The log did not verify. Nothing in this report can be relied on: {}</p>\n",

@@ -71,7 +71,9 @@ void write_verification(json::Writer& out, const ReportVerification& found) {
   if (!found.finding.empty()) out.key("finding").text(found.finding);
   write_number(out, "entries", found.entries);
   write_number(out, "contents", found.envelopes);
-  write_number(out, "contents_missing", found.envelopes_missing);
+  write_number(out, "contents_not_there", found.envelopes_missing);
+  write_number(out, "contents_dropped", found.contents.pruned);
+  write_number(out, "erasures_unread", found.contents.erasures_unread);
   write_number(out, "sequences_excused", found.sequences_excused);
   write_number(out, "tiles", found.tiles);
   out.key("held_against_older").boolean(found.held_against_older);

@@ -40,7 +40,8 @@ class ReportTest : public testing::Test {
     leaf.time = time;
     return leaf;
   }
-  void add(const Event& event, WallTime time) {
+  void add(Event event, WallTime time) {
+    event.received_at = time;
     builder_->add(next_++, leaf_of(find_action(event.action)->action_class, time), &event);
   }
   Report finish() {
@@ -105,14 +106,14 @@ TEST_F(ReportTest, OnlyTheTimeSpanCountsAndItsEndIsOutside) {
   const auto report = finish();
   EXPECT_EQ(report.examined, 4u);
   EXPECT_EQ(topic(report, Topic::configuration).listed, (std::vector<std::uint64_t>{1, 2}));
-  EXPECT_EQ(report.oldest, day - 1us);
+  EXPECT_EQ(report.oldest_content, day - 1us);
 }
 
 TEST_F(ReportTest, ErasedContentIsCountedAndNothingIsClaimedOfIt) {
   begin("gdpr");
   builder_->add(next_++, leaf_of(ActionClass::change, day), nullptr);
   const auto report = finish();
-  EXPECT_TRUE(says(topic(report, Topic::population), "Of 1 entries the content was erased"));
+  EXPECT_TRUE(says(topic(report, Topic::population), "Of 1 entries the content is not there"));
   EXPECT_EQ(topic(report, Topic::configuration).count, 0u);
   EXPECT_THAT(report_html(report), HasSubstr("the content is gone"));
 }
@@ -129,7 +130,59 @@ TEST_F(ReportTest, ALogYoungerThanTheFloorIsSaidToBe) {
   add("model.create");
   const auto report = finish();
   EXPECT_TRUE(says(topic(report, Topic::retention), "less than the 2192 days that the profile asks for"));
-  EXPECT_TRUE(says(topic(report, Topic::retention), "its first entry, index 0, is there"));
+  EXPECT_TRUE(says(topic(report, Topic::retention), "that the profile asks for: the log is younger."));
+  EXPECT_TRUE(says(topic(report, Topic::retention), "content of the log's first entry, index 0, is there"));
+}
+
+// A sender may claim any time that audit.past_max allows.
+TEST_F(ReportTest, AnEventThatClaimsToBeOldDoesNotMakeTheLogOlder) {
+  begin("hipaa");
+  Event event;
+  event.action = "model.create";
+  event.received_at = day;
+  builder_->add(next_++, leaf_of(ActionClass::change, day - std::chrono::days(3'000)), &event);
+  EXPECT_TRUE(says(topic(finish(), Topic::retention), "2 days before this report"));
+}
+
+TEST_F(ReportTest, LeavesWithoutContentDoNotMakeTheLogOlder) {
+  begin("hipaa");
+  for (int i = 0; i < 2; ++i)
+    builder_->add(next_++, leaf_of(ActionClass::change, day - std::chrono::days(3'000)), nullptr);
+  add("model.create");
+  const auto retained = topic(finish(), Topic::retention);
+  EXPECT_TRUE(says(retained, "1 days before this report"));
+  EXPECT_TRUE(says(retained, "less than the 2192 days that the profile asks for."));
+  EXPECT_TRUE(says(retained, "Of the first 2 entries the leaves alone are there."));
+}
+
+TEST_F(ReportTest, AContentThatNothingExplainsIsSaidToBe) {
+  const auto verified_with = [&](std::uint64_t erasures_unread) {
+    begin("soc2");
+    next_ = 0;
+    add("model.create");
+    ReportVerification found;
+    found.passed = true;
+    found.envelopes_missing = 7;
+    found.contents = {.erased = 0,
+                      .pruned = 4,
+                      .missing = 3,
+                      .month = parse_content_month("short/2026-10").value(),
+                      .first = 17,
+                      .last = 19,
+                      .erasures_unread = erasures_unread};
+    return builder_->finish(found, "example.com/log", day + 48h);
+  };
+  const auto report = verified_with(0);
+  const auto& checked = topic(report, Topic::verification);
+  EXPECT_TRUE(says(checked, "4 of these were dropped when due"));
+  EXPECT_TRUE(says(checked, "Of 3 of these, in short/2026-10 from entry 17 to 19, nothing in this log says"));
+  EXPECT_THAT(report_html(report), HasSubstr("of 7 it is not there"));
+  EXPECT_THAT(report_json(report), HasSubstr(R"("contents_not_there":7,"contents_dropped":4)"));
+  // What erasures took cannot be told from it while they are closed.
+  const auto sealed = verified_with(1);
+  const auto& unread = topic(sealed, Topic::verification);
+  EXPECT_FALSE(says(unread, "nothing in this log says why"));
+  EXPECT_THAT(unread.limits, testing::Contains(HasSubstr("content of 3 entries was erased or taken away")));
 }
 
 TEST_F(ReportTest, MemoryIsBounded) {

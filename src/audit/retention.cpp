@@ -49,7 +49,7 @@ Task<Result<void>> ensure_months(store::Database& database, int months_ahead, Wa
 }
 
 // Adds what became of the month.
-Task<Result<bool>> drop(store::Database& database, const KeepTimes& keep, const ContentMonth& month,
+Task<Result<void>> drop(store::Database& database, const KeepTimes& keep, const ContentMonth& month,
                         const Caller& caller, RetentionRun& run, Deadline deadline) {
   const pg::Params params(seconds_of(keep), static_cast<std::int16_t>(month.retention), WallTime(month.month),
                           caller.text());
@@ -68,7 +68,7 @@ Task<Result<bool>> drop(store::Database& database, const KeepTimes& keep, const 
   } else if (outcome == "held") {
     run.held.push_back({month, row.get<std::string>(1), row.get<Uuid>(4)});
   }
-  co_return true;
+  co_return Result<void>();
 }
 
 }  // namespace
@@ -99,7 +99,10 @@ Task<Result<RetentionRun>> run_retention(store::Database& database, KeepTimes ke
   if (drops == RetentionDrops::nothing) co_return run;
   CITADEL_CO_ASSIGN(const auto plan, co_await plan_retention(database, keep, deadline));
   for (const PlannedMonth& planned : plan) {
-    if (planned.due) CITADEL_CO_TRY(co_await drop(database, keep, planned.month, caller, run, deadline));
+    if (!planned.due) continue;
+    const auto done = co_await drop(database, keep, planned.month, caller, run, deadline);
+    if (!done) run.failed.push_back({planned.month, done.error()});
+    if (deadline.expired()) break;
   }
   co_return run;
 }

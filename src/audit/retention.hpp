@@ -26,7 +26,7 @@ struct PlannedMonth {
   std::string partition;
   WallTime due_at;
   bool due = false;
-  std::optional<Uuid> held_by = {};
+  std::optional<Uuid> held_by = {};  // looked for where it is due
   std::int64_t events_estimate = 0, size_bytes = 0;
 };
 // Every month of content, what is due first in front.
@@ -43,14 +43,19 @@ struct HeldMonth {
   std::string partition;
   Uuid hold;
 };
+struct FailedMonth {
+  ContentMonth month;
+  Error error;
+};
 struct RetentionRun {
   std::vector<DroppedMonth> dropped = {};
   std::vector<HeldMonth> held = {};
+  std::vector<FailedMonth> failed = {};
 };
 enum class RetentionDrops : std::uint8_t { nothing, due };
 // Makes this month's partitions of all classes and those of the next `months_ahead`, then drops what is due,
 // a transaction each. Safe to run on several daemons at once. Where one month fails (unavailable: its table
-// was busy), what was dropped before it stays so, and the rest has its turn in the next run.
+// was busy), the others have their turn all the same, until the deadline, and the next run tries it again.
 Task<Result<RetentionRun>> run_retention(store::Database& database, KeepTimes keep, int months_ahead,
                                          RetentionDrops drops, Caller caller, WallTime now,
                                          Deadline deadline);

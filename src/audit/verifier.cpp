@@ -188,10 +188,12 @@ Result<void> Verifier::check_journal(const Event& event, const Leaf& leaf) {
 
 // What the trail says of contents that are not there any more.
 Result<void> Verifier::check_lifecycle(const ExportedEntry& entry, const Event& event) {
-  if (event.action == retention_run_action && event.object.type == content_type) {
+  const bool dropped = event.object.type == content_type, held = event.object.type == content_held_type;
+  if (event.action == retention_run_action && (dropped || held)) {
     const auto month = parse_content_month(event.object.id);
     if (!month) return entry_fault("it is a retention run, and does not say of which month");
-    contents_.pruned(*month);
+    if (dropped) contents_.pruned(*month);
+    if (held) contents_.held(*month);
   } else if (event.action == erasure_action) {
     const auto details = std::ranges::find(entry.groups, Group::details, &ExportedGroup::group);
     if (details == entry.groups.end()) {

@@ -151,7 +151,12 @@ int run_retention(const Context& context) {
   if (!client) return context.report(client.error());
   const auto answer = client->post("/v1/audit/retention", "", Deadline::after(long_time));
   if (!answer) return context.report(answer.error());
-  if (context.json) return print_json(context, *answer);
+  const auto& failed = answer->at("failed").as_array();
+  const int exit_code = failed.empty() ? exit_good : exit_check_failed;
+  if (context.json) {
+    print_json(context, *answer);
+    return exit_code;
+  }
   const auto& dropped = answer->at("dropped").as_array();
   for (const auto& month : dropped) {
     *context.out << fmt::format("dropped {}: {} events\n", text_at(month, "/month"),
@@ -161,7 +166,9 @@ int run_retention(const Context& context) {
     *context.out << fmt::format("kept {}: hold {}\n", text_at(month, "/month"), text_at(month, "/held_by"));
   }
   if (dropped.empty()) *context.out << "nothing was dropped\n";
-  return exit_good;
+  for (const auto& month : failed)
+    *context.err << fmt::format("{} failed: {}\n", text_at(month, "/month"), text_at(month, "/detail"));
+  return exit_code;
 }
 
 // ---- keys

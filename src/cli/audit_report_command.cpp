@@ -165,6 +165,7 @@ Result<audit::Report> ReportRun::run() {
     found_.entries = counts.entries;
     found_.envelopes = counts.envelopes;
     found_.envelopes_missing = counts.envelopes_missing;
+    found_.contents = counts.contents;
     found_.sequences_excused = counts.sequences_excused;
     found_.tiles = walk_->tiles_checked();
     if (const auto& finding = walk_->verifier().finding())

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <sstream>
 
@@ -55,6 +56,7 @@ class SyslogExport {
   SyslogSender sender_;
   std::string origin_;
   std::uint64_t size_ = 0, sent_ = 0;
+  std::uint64_t confirmed_ = 0;  // by this export or one before it
 };
 
 Result<State> SyslogExport::load() const {
@@ -96,7 +98,9 @@ Result<void> SyslogExport::confirm(std::uint64_t next, bool last) {
   *context_.err << fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
                                format_count(static_cast<std::int64_t>(size_)))
                 << std::flush;
-  return keep({.next = next, .ended = last});
+  // What is repeated was confirmed before, and stays so.
+  confirmed_ = std::max(confirmed_, next);
+  return keep({.next = confirmed_, .ended = last});
 }
 
 Result<void> SyslogExport::stream(std::uint64_t first) {
@@ -133,6 +137,7 @@ Result<void> SyslogExport::run() {
         Code::conflict,
         fmt::format("{} entries were sent before, and the log has {}: it lost its tail", state.next, size_));
   }
+  confirmed_ = state.next;
   const auto first = state.ended ? state.next : state.next - std::min(state.next, options_.repeat);
   if (first > 0) *context_.err << fmt::format("going on at entry {}\n", first);
   if (first == size_) return {};

@@ -2,10 +2,10 @@
 // it.
 //
 // Every `window` entries the connection is ended and opened anew: a receiver that closes has read all of it,
-// and only then the state file says so. An export that broke off goes on `repeat` entries before what the
-// state file has: a receiver that dies loses what it had read and not yet kept. So entries may come twice,
-// and none is missing; the index in each tells them apart. After an export that ended well, the next one
-// begins with the first entry that is new.
+// and only then the state file says so, which never goes back. An export that broke off goes on `repeat`
+// entries before what the state file has: a receiver that dies loses what it had read and not yet kept. So
+// entries may come twice, and none is missing; the index in each tells them apart. After an export that ended
+// well, the next one begins with the first entry that is new.
 #pragma once
 #include <cstdint>
 #include <filesystem>

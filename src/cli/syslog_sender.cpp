@@ -9,17 +9,14 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/socket.hpp"
+
 namespace citadel::cli {
 namespace {
 
 struct FreeAddresses {
   void operator()(addrinfo* found) const { ::freeaddrinfo(found); }
 };
-
-int milliseconds_left(Deadline deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.when() - Monotonic::now());
-  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
-}
 
 bool is_port(std::string_view text) {
   std::uint16_t port = 0;
@@ -31,11 +28,14 @@ bool is_port(std::string_view text) {
 int connect_by(int fd, const addrinfo& address, Deadline deadline) {
   if (::connect(fd, address.ai_addr, address.ai_addrlen) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
-  pollfd entry{.fd = fd, .events = POLLOUT, .revents = 0};
-  if (::poll(&entry, 1, milliseconds_left(deadline)) <= 0) return ETIMEDOUT;
+  if (!wait_ready(fd, POLLOUT, deadline, "connecting")) return ETIMEDOUT;
   int error = 0;
   socklen_t size = sizeof error;
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+std::unexpected<Error> lost(int error) {
+  return fail(Code::connection_lost, fmt::format("the syslog receiver: {}", std::strerror(error)));
 }
 
 }  // namespace
@@ -68,15 +68,20 @@ Result<void> SyslogSender::connect(Deadline deadline) {
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* raw = nullptr;
+  // By no deadline but the resolver's own, which resolv.conf(5) sets: 10 s for each server by default.
   const int failed = ::getaddrinfo(target_.host.c_str(), target_.port.c_str(), &hints, &raw);
   const std::unique_ptr<addrinfo, FreeAddresses> found(raw);
   const auto place = fmt::format("{}:{}", target_.host, target_.port);
   if (failed != 0)
     return fail(Code::unavailable, fmt::format("cannot find {}: {}", place, ::gai_strerror(failed)));
   int error = EHOSTUNREACH;
+  std::ptrdiff_t untried = 0;
+  for (const auto* address = found.get(); address != nullptr; address = address->ai_next) ++untried;
   for (const auto* address = found.get(); address != nullptr && error != 0; address = address->ai_next) {
+    // So that one that swallows everything leaves the others their share.
+    const auto share = deadline.within(deadline.remaining() / untried--);
     socket_ = UniqueFd(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    error = socket_ ? connect_by(socket_.get(), *address, deadline) : errno;
+    error = socket_ ? connect_by(socket_.get(), *address, share) : errno;
   }
   if (error != 0)
     return fail(Code::unavailable, fmt::format("cannot connect to {}: {}", place, std::strerror(error)));
@@ -88,14 +93,6 @@ Result<void> SyslogSender::connect(Deadline deadline) {
   return {};
 }
 
-Result<void> SyslogSender::wait(short events, Deadline deadline) const {
-  pollfd entry{.fd = socket_.get(), .events = events, .revents = 0};
-  const int ready = ::poll(&entry, 1, milliseconds_left(deadline));
-  if (ready > 0 || (ready < 0 && errno == EINTR)) return {};
-  if (ready < 0) return fail_errno(errno, "wait for the syslog receiver");
-  return fail(Code::deadline_exceeded, "the syslog receiver does not read");
-}
-
 Result<void> SyslogSender::send(std::string_view frames, Deadline deadline) {
   if (tls_) return tls_->write(frames, deadline);
   while (!frames.empty()) {
@@ -103,12 +100,22 @@ Result<void> SyslogSender::send(std::string_view frames, Deadline deadline) {
     if (sent >= 0) {
       frames.remove_prefix(static_cast<std::size_t>(sent));
     } else if (errno == EAGAIN) {
-      CITADEL_TRY(wait(POLLOUT, deadline));
+      CITADEL_TRY(wait_ready(socket_.get(), POLLOUT, deadline, "sending to the syslog receiver"));
     } else if (errno != EINTR) {
-      return fail(Code::connection_lost, fmt::format("the syslog receiver: {}", std::strerror(errno)));
+      return lost(errno);
     }
   }
   return {};
+}
+
+// Reads what is there, which is nothing to us; whether that was all that ever comes.
+Result<bool> SyslogSender::read_end() const {
+  for (char ignored[4096];;) {
+    const auto got = ::recv(socket_.get(), ignored, sizeof ignored, 0);
+    if (got == 0) return true;
+    if (got < 0 && errno == EAGAIN) return false;
+    if (got < 0 && errno != EINTR) return lost(errno);
+  }
 }
 
 Result<void> SyslogSender::finish(Deadline deadline) {
@@ -117,15 +124,15 @@ Result<void> SyslogSender::finish(Deadline deadline) {
     tls_.reset();
     return {};
   }
-  if (::shutdown(socket_.get(), SHUT_WR) != 0)
-    return fail(Code::connection_lost, fmt::format("the syslog receiver: {}", std::strerror(errno)));
-  for (char ignored[4096];;) {
-    CITADEL_TRY(wait(POLLIN, deadline));
-    const auto got = ::recv(socket_.get(), ignored, sizeof ignored, 0);
-    if (got == 0) break;
-    if (got < 0 && errno != EAGAIN && errno != EINTR)
-      return fail(Code::connection_lost, fmt::format("the syslog receiver: {}", std::strerror(errno)));
+  // An end that is there before ours is no answer to it: the receiver may never read what is on the way.
+  CITADEL_ASSIGN(const bool ended, read_end());
+  if (ended) return fail(Code::connection_lost, "the syslog receiver closed before it was told of the end");
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) return lost(errno);
+  for (bool closed = false; !closed;) {
+    CITADEL_TRY(wait_ready(socket_.get(), POLLIN, deadline, "waiting for the syslog receiver to close"));
+    CITADEL_ASSIGN(closed, read_end());
   }
+  CITADEL_TRY(wait_delivered(socket_.get(), deadline, "waiting for the syslog receiver to read all"));
   socket_.reset();
   return {};
 }

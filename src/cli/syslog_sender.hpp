@@ -2,7 +2,8 @@
 //
 // Neither protocol has acknowledgements, and bytes that were written may never be read. finish() is the
 // nearest to one that there is: we say that nothing more comes, and the receiver, having read all of it,
-// closes. What it does with what it read is its own.
+// closes. An end of its own that it sent before is no such word, nor is one while bytes of ours are on the
+// way: that is connection_lost. What it does with what it read is its own.
 //
 // Errors: invalid_argument for a target that is none; unavailable where nobody listens; connection_lost,
 // deadline_exceeded, permission_denied for a certificate. Not thread-safe.
@@ -40,7 +41,7 @@ class SyslogSender {
   Result<void> finish(Deadline deadline);
 
  private:
-  Result<void> wait(short events, Deadline deadline) const;
+  Result<bool> read_end() const;
 
   SyslogTarget target_;
   std::filesystem::path ca_file_;

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/socket.hpp"
+
 namespace citadel::crypto {
 namespace {
 
@@ -52,7 +54,8 @@ struct TlsStream::Impl {
   ContextPtr context;
   SslPtr ssl;
 
-  // Does `call` until it is done, waiting as TLS wants; the number that it gave.
+  // Does `call` until it is done, waiting as TLS wants; the number that it gave, 0 where the other side has
+  // ended.
   template <class F>
   Result<int> run(F call, Deadline deadline, std::string_view what) {
     for (;;) {
@@ -62,7 +65,8 @@ struct TlsStream::Impl {
       const int wants = SSL_get_error(ssl.get(), done);
       if (wants == SSL_ERROR_ZERO_RETURN) return 0;
       if (wants == SSL_ERROR_WANT_READ || wants == SSL_ERROR_WANT_WRITE) {
-        CITADEL_TRY(wait(wants == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline, what));
+        CITADEL_TRY(
+            wait_ready(socket.get(), wants == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline, what));
         continue;
       }
       const long verified = SSL_get_verify_result(ssl.get());
@@ -73,13 +77,14 @@ struct TlsStream::Impl {
       return fail(Code::connection_lost, fmt::format("{}: {}", what, openssl_text()));
     }
   }
-  Result<void> wait(short events, Deadline deadline, std::string_view what) const {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.when() - Monotonic::now());
-    pollfd entry{.fd = socket.get(), .events = events, .revents = 0};
-    const int ready = ::poll(&entry, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
-    if (ready > 0 || (ready < 0 && errno == EINTR)) return {};
-    if (ready < 0) return fail_errno(errno, what);
-    return fail(Code::deadline_exceeded, fmt::format("{} did not end in time", what));
+  // Reads until the other side's end; what comes before it is nothing to us.
+  Result<void> read_end(Deadline deadline) {
+    char ignored[4096];
+    const auto read = [&](SSL* of) { return SSL_read(of, ignored, sizeof ignored); };
+    for (int got = 1; got > 0;) {
+      CITADEL_ASSIGN(got, run(read, deadline, "waiting for the other side to close"));
+    }
+    return {};
   }
 };
 
@@ -100,7 +105,8 @@ Result<TlsStream> TlsStream::connect(UniqueFd socket, const TlsOptions& options,
                                SSL_set_tlsext_host_name(ssl.get(), options.host.c_str()) == 1;
   if (!named) return fail(Code::invalid_argument, fmt::format("{} is no host's name", options.host));
   TlsStream stream(std::make_unique<Impl>(std::move(socket), std::move(context), std::move(ssl)));
-  CITADEL_TRY(stream.impl_->run(SSL_connect, deadline, "the TLS handshake"));
+  CITADEL_ASSIGN(const int shaken, stream.impl_->run(SSL_connect, deadline, "the TLS handshake"));
+  if (shaken == 0) return fail(Code::connection_lost, "the TLS handshake: the other side has closed");
   return stream;
 }
 
@@ -117,16 +123,16 @@ Result<void> TlsStream::write(std::string_view bytes, Deadline deadline) {
 }
 
 Result<void> TlsStream::finish(Deadline deadline) {
+  // An end that is there before ours is no answer to it.
+  const auto ended = impl_->read_end(Deadline::after(Monotonic::duration::zero()));
+  if (ended) return fail(Code::connection_lost, "the other side closed before it was told of the end");
+  if (ended.error().code != Code::deadline_exceeded) return ended;
   // 0 is: said, and not answered yet.
   const auto say = [](SSL* ssl) { return SSL_shutdown(ssl) < 0 ? -1 : 1; };
   CITADEL_TRY(impl_->run(say, deadline, "ending the connection"));
   // Only its word counts: the end of the TCP stream alone can be anybody's doing.
-  char ignored[4096];
-  const auto read = [&](SSL* ssl) { return SSL_read(ssl, ignored, sizeof ignored); };
-  for (int got = 1; got > 0;) {
-    CITADEL_ASSIGN(got, impl_->run(read, deadline, "waiting for the other side to close"));
-  }
-  return {};
+  CITADEL_TRY(impl_->read_end(deadline));
+  return wait_delivered(impl_->socket.get(), deadline, "waiting for the other side to read all");
 }
 
 }  // namespace citadel::crypto

@@ -33,7 +33,8 @@ class TlsStream {
   ~TlsStream();
 
   Result<void> write(std::string_view bytes, Deadline deadline);
-  // Says that nothing more comes, and waits until the other side has closed too.
+  // Says that nothing more comes, and waits until the other side has closed too, and has got all of it.
+  // connection_lost where it had closed before: it may not have read what was on the way.
   Result<void> finish(Deadline deadline);
 
  private:

@@ -18,6 +18,8 @@
 #include <functional>
 #include <optional>
 
+#include "base/socket.hpp"
+
 namespace citadel::local {
 namespace {
 
@@ -72,11 +74,6 @@ Result<std::array<UniqueFd, 2>> make_pipe() {
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     return fail_errno(errno, "make a pipe");
   return std::array{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-int milliseconds_left(Deadline deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.remaining()).count();
-  return static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
 }
 
 }  // namespace
@@ -138,7 +135,7 @@ Result<std::string> run(const Command& command, const Account& account, std::str
   for (;;) {
     if (input.empty()) in[1].reset();
     pollfd fds[] = {{out[0].get(), POLLIN, 0}, {in[1].get(), POLLOUT, 0}};
-    ::poll(fds, 2, milliseconds_left(deadline));
+    ::poll(fds, 2, poll_milliseconds(deadline));
     if (deadline.expired()) {
       on_stop.reset();
       ::kill(-child.pid, SIGKILL);

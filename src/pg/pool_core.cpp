@@ -228,6 +228,7 @@ MonotonicTime PoolCore::lifetime_end(MonotonicTime now) {
 void PoolCore::opened(Slot slot, MonotonicTime now) {
   CITADEL_CHECK(slots_[slot].state == State::opening, "a session was opened that nobody asked for");
   ++totals_.opened;
+  last_coming_ = now;
   failures_ = 0;
   last_open_error_.reset();
   auto& place = slots_[slot];
@@ -258,6 +259,7 @@ void PoolCore::open_failed(Slot slot, Error error, MonotonicTime now) {
 void PoolCore::validated(Slot slot, bool good, MonotonicTime now) {
   CITADEL_CHECK(slots_[slot].state == State::validating, "a session was validated that nobody asked for");
   if (good) {
+    last_coming_ = now;
     slots_[slot].proven = now;
     settle(slot, now);
   } else {
@@ -289,9 +291,9 @@ bool PoolCore::may_serve(std::size_t ahead, MonotonicTime now) {
   auto patient_at = waiters_[waiter].since + limits_.patience;
   if (ahead > 0) {
     // It waits for what is on its way: more at once would only come more slowly. Not so where calls are
-    // stuck.
-    if (count(State::lent) < limit()) return false;
-    patient_at = std::max(patient_at, last_return_ + limits_.patience);
+    // stuck; and where it is the opens, one more is tried each time.
+    const auto moved_at = count(State::lent) < limit() ? last_coming_ : last_return_;
+    patient_at = std::max(patient_at, moved_at + limits_.patience);
   }
   if (now >= patient_at) return true;
   patience_at_ = std::min(patience_at_, patient_at);
@@ -314,6 +316,7 @@ void PoolCore::serve_from_idle(MonotonicTime now) {
     idle_.pop_back();
     if (validate) {
       enter(slot, State::validating, now);
+      last_coming_ = now;
       act(Do::validate, slot);
       continue;
     }
@@ -344,6 +347,7 @@ void PoolCore::open_one(MonotonicTime now) {
   const Slot slot = free_.back();
   free_.pop_back();
   enter(slot, State::opening, now);
+  last_coming_ = now;
   slots_[slot].generation = generation_;
   act(Do::open, slot);
 }

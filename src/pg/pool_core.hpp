@@ -14,6 +14,8 @@
 // - Waiters are served first come first served. A session that comes back goes to the first of them at once.
 // - No more than limit() sessions are lent, unless the first waiter has waited `patience`; never more than
 //   size_max. Beyond the limit they are opened one at a time, unless no session came back for as long.
+//   Where fewer than limit() are lent and the rest is on its way, one more is tried each `patience` in which
+//   none of them came.
 // - A session is opened only where waiters outnumber the sessions on their way, or fewer than size_min are
 //   there.
 // - After an open failed, one at a time is tried, with exponential backoff and full jitter, until one
@@ -202,6 +204,8 @@ class PoolCore {
   const Monotonic::duration upkeep_interval_;
   SeededRandom random_;
   MonotonicTime last_return_;  // of a lent session, in whatever state
+  // When a session was last set on its way, or came from there.
+  MonotonicTime last_coming_ = MonotonicTime{};
   std::optional<resilience::AdaptiveLimiter> limiter_;
   std::vector<Place> slots_;
   std::vector<Slot> free_;

@@ -6,6 +6,7 @@
 namespace citadel::pg {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 
 PoolLimits adaptive(std::size_t size_max) {
@@ -42,6 +43,28 @@ TEST(PoolCore, PatienceServesBeyondTheAdaptiveLimitUpToTheMaximum) {
   }
   EXPECT_EQ(pool.core.count(State::lent), 100u);
   EXPECT_EQ(pool.core.waiting(), 20u);
+}
+
+// A connect that is lost takes seconds to fail; those after it may find their way.
+TEST(PoolCore, WhereOpensHangPatienceTriesOneMoreEachTime) {
+  StillPool pool(adaptive(100));
+  const auto limit = pool.core.limit();
+  for (int i = 0; i < 100; ++i) (void)pool.wait();
+  EXPECT_EQ(pool.actions().size(), limit);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(pool.core.next_wake(), pool.now + 50ms);
+    pool.tick_after(49ms);
+    EXPECT_THAT(pool.actions(), IsEmpty());
+    pool.tick_after(1ms);
+    EXPECT_EQ(pool.actions().size(), 1u);
+  }
+  EXPECT_EQ(pool.core.count(State::opening), limit + 2);
+  // One comes: the others are waited for again.
+  pool.tick_after(30ms);
+  pool.core.opened(static_cast<Slot>(limit), pool.now);
+  EXPECT_THAT(pool.actions(), ElementsAre(fmt::format("hand {} to 0", limit)));
+  pool.tick_after(49ms);
+  EXPECT_THAT(pool.actions(), IsEmpty());
 }
 
 TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 
-from audit_trail import THE_LOGS_LOCK, AuditLoad, Session, call, check_log, event, psql, uuid7
+from audit_api import call, event, psql, uuid7
+from audit_trail import THE_LOGS_LOCK, AuditLoad, Session, check_log
 from citadel_process import Citadel, wait_until
 from fault_daemon import Daemon
 

@@ -7,7 +7,8 @@ import pathlib
 import shutil
 import urllib.request
 
-from audit_trail import AuditDaemon, call, check_log, event, psql, uuid7
+from audit_api import call, event, psql, uuid7
+from audit_trail import AuditDaemon, check_log
 from citadel_process import Citadel, wait_until
 
 

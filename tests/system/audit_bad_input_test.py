@@ -7,7 +7,8 @@ import http.client
 import json
 import time
 
-from audit_trail import THE_LOGS_LOCK, AuditDaemon, Session, check_log, event, psql, uuid7
+from audit_api import event, psql, uuid7
+from audit_trail import THE_LOGS_LOCK, AuditDaemon, Session, check_log
 from citadel_process import Citadel, wait_until
 
 DAY = 86_400_000

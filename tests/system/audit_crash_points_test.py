@@ -4,7 +4,8 @@ cursor, unlink, drain, checkpoint store, publisher, and statements of its transa
 database. Started again each time: every acknowledged event is in the log once, and the log verifies without a hole."""
 import re
 
-from audit_trail import AuditDaemon, AuditLoad, Session, call, check_log, check_once, event, psql, uuid7
+from audit_api import call, event, psql, uuid7
+from audit_trail import AuditDaemon, AuditLoad, Session, check_log, check_once
 from citadel_process import SOURCE, Citadel, wait_until
 
 # Reached only after a torn start, an error of the disk, a clean stop, or a cursor file that has grown long; the journal's own

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The columns by which the audit trail is searched are a view of what was committed to: a superuser edits each of them, or takes
 the row away, and the verification names the entry and the column."""
-from audit_trail import AuditDaemon, event, psql
+from audit_api import event, past_triggers, psql
+from audit_trail import AuditDaemon
 from citadel_process import Citadel
 
 # What a column is set to, of an entry of another kind.
@@ -14,24 +15,13 @@ ENTRY_COLUMNS = {"epoch": "epoch + 1", "sequence": "sequence + 100000", "time": 
                  "retention": "3 - retention"}
 
 
-def edit(servers, sql):
-    """With no trigger on, as only a superuser can."""
-    psql(servers, "SET session_replication_role = replica; " + triggers("DISABLE") + sql + triggers("ENABLE ALWAYS"))
-
-
-def triggers(how):
-    return ("DO $$ DECLARE t text; BEGIN FOR t IN SELECT format('ALTER TABLE %s " + how + " TRIGGER %I', tgrelid::regclass, tgname) "
-            "FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE c.relnamespace = 'audit'::regnamespace AND NOT tgisinternal "
-            "LOOP EXECUTE t; END LOOP; END $$; ")
-
-
 def found(daemon, servers, index, sql, undo, words):
-    edit(servers, sql)
+    psql(servers, past_triggers(sql))
     fault = daemon.verify(expect=(1,))
     assert not fault["passed"] and fault["index"] == index, (sql, fault)
     for word in words:
         assert word in fault["fault"], (sql, fault)
-    edit(servers, undo)
+    psql(servers, past_triggers(undo))
 
 
 def main():

@@ -7,30 +7,15 @@ import hashlib
 import json
 import os
 import subprocess
-import urllib.error
-import urllib.request
 
+from audit_api import AuditApi
 from citadel_process import Citadel, wait_until
 
 SUBJECT = "customer-4711"
 SECRET = "the-secret-of-customer-4711"
 
 
-class Trail:
-    def __init__(self, citadel):
-        self.citadel = citadel
-
-    def call(self, method, path, body=None):
-        request = urllib.request.Request(self.citadel.url + path, method=method,
-                                         data=None if body is None else json.dumps(body).encode())
-        request.add_header("Authorization", "Bearer " + (self.citadel.data / "admin.key").read_text().strip())
-        request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-
+class Trail(AuditApi):
     def record(self, subject=SUBJECT, prompt=SECRET, **more):
         body = dict({"actor": {"type": "user", "id": "ada"}, "action": "inference.complete", "outcome": "success",
                      "object": {"type": "model", "id": "phi3"}, "subject": subject, "prompt": {"text": prompt},
@@ -38,19 +23,6 @@ class Trail:
         status, answer = self.call("POST", "/v1/audit/events?ack=database", body)
         assert status == 200, answer
         return answer["events"][0]["index"]
-
-    def psql(self, sql):
-        folder = (self.citadel.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
-        passfile = self.citadel.folder / "pgpass"
-        secrets = [file for file in (self.citadel.data / "secrets").iterdir() if file.is_file()]
-        passfile.write_text("".join(f"*:*:*:{file.name.split('.')[0]}:{file.read_text().strip()}\n" for file in secrets))
-        passfile.chmod(0o600)
-        done = subprocess.run(["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", folder, "-p",
-                               str(self.citadel.postgres), "-U", "postgres", "-d", "citadel_ai", "-1", "-f", "-"],
-                              input=sql, capture_output=True, text=True, check=False, timeout=60,
-                              env=dict(os.environ, PGPASSFILE=str(passfile)))
-        assert done.returncode == 0, f"{sql[:2000]}: {done.stderr}"
-        return done.stdout.strip()
 
     def events(self, action):
         return self.citadel.run_json("audit", "search", "--action", action)["events"]

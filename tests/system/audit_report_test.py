@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 
-from audit_api import AuditApi
+from audit_api import AuditApi, past_triggers
 from citadel_process import BINARY, Citadel, wait_until
 
 PROFILES = ("soc2", "eu-ai-act", "hipaa", "pci", "gdpr")
@@ -136,21 +136,23 @@ def check_pages(citadel, since):
     assert any(e["event"]["reason"].startswith("pci of ") for e in reported), reported
 
 
+def check_removed(audit, since, shown):
+    """Content that somebody took away is not said to have been erased or dropped."""
+    index = topic(shown, "Configuration changes")["entries"][0]
+    verified = json.loads(report(audit.citadel, "--profile", "pci", "--from", since, "--json"))["verification"]
+    assert verified["contents_not_there"] == 0, verified
+    audit.psql(f"SET LOCAL citadel.audit_erasing = 'on'; DELETE FROM audit.event WHERE idx = {index}")
+    found = json.loads(report(audit.citadel, "--profile", "pci", "--from", since, "--json"))
+    assert found["verification"]["contents_not_there"] == 1 and found["verification"]["contents_dropped"] == 0, found
+    said = " ".join(topic(found, "Verification transcript")["statements"])
+    assert f"from entry {index} to {index}, nothing in this log says why" in said, said
+
+
 def check_tampered(audit, since, shown):
     """Somebody with every right in PostgreSQL changes what an entry says."""
     citadel = audit.citadel
     index = topic(shown, "Privileged activity")["entries"][0]
-    secrets = {f.name.split(".")[0]: f.read_text().strip() for f in (citadel.data / "secrets").iterdir() if f.is_file()}
-    socket = (citadel.data / "postgres" / "postmaster.pid").read_text().splitlines()[4]
-    # Triggers that are ENABLE ALWAYS fire in every role, so each is disabled, those of partitions too.
-    sql = ("DO $$ DECLARE t text; BEGIN FOR t IN SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname) "
-           "FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE c.relnamespace = 'audit'::regnamespace AND NOT tgisinternal "
-           f"LOOP EXECUTE t; END LOOP; END $$; UPDATE audit.event SET envelope = set_byte(envelope, 20, get_byte(envelope, 20) # 1) "
-           f"WHERE idx = {index}")
-    environment = dict(citadel.environment, PGPASSWORD=secrets["postgres"])
-    done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", socket, "-p", str(citadel.postgres), "-U", "postgres",
-                           "-d", "citadel_ai", "-c", sql], env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done
+    audit.psql(past_triggers(f"UPDATE audit.event SET envelope = set_byte(envelope, 20, get_byte(envelope, 20) # 1) WHERE idx = {index}"))
     file = citadel.folder / "tampered.html"
     said = report(citadel, "--profile", "soc2", "--from", since, "-o", str(file), expect=1)
     assert "FAULT" in said and str(index) in said, said
@@ -166,6 +168,7 @@ def main():
         shown = check_counts(citadel, since)
         check_span_and_sample(citadel, since, shown)
         check_pages(citadel, since)
+        check_removed(audit, since, shown)
         check_tampered(audit, since, shown)
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """`citadel audit export --format syslog --to` against a real rsyslogd, over TCP and TLS: it is killed in the middle, and so is
-the export, and afterwards no entry is missing; a certificate that is not the receiver's is refused."""
+the export, and afterwards no entry is missing; a certificate that is not the receiver's is refused, and a connection that the
+receiver ends by itself confirms nothing."""
 import os
 import re
 import resource
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -193,6 +195,84 @@ def check_export_killed_and_gone_on(audit, folder):
     assert "lost its tail" in export(citadel, target, "--state", str(state), expect=1)
 
 
+def check_state_never_goes_back(audit, folder):
+    """An export that breaks off while it repeats has lost nothing that was confirmed before."""
+    citadel, state = audit.citadel, folder / "back.state"
+    receiver = Rsyslog(folder / "back")
+    relay = Relay(receiver.port, 10_000_000)
+    target = f"tcp://127.0.0.1:{relay.port}"
+    origin = citadel.get("/tlog/checkpoint").splitlines()[0]
+    state.write_text(f"citadel-syslog-export/1\n{target}\n{origin}\n29000 broken\n")
+    work = citadel.popen("audit", "export", "--format", "syslog", "--to", target, "--state", str(state), "--repeat", "24000",
+                         stderr=subprocess.PIPE, text=True)
+    assert relay.held.wait(120), "the export did not come so far"
+    relay.break_off()
+    said = work.communicate(timeout=120)[1]
+    assert work.returncode == 3 and re.search(r"\b15,\d{3} of ", said), (work.returncode, said)
+    assert state.read_text().splitlines()[3] == "29000 broken", state.read_text()
+    receiver.stop()
+
+
+class EndsByItself:
+    """A receiver that ends its side of the connection before ours is ended, and reads on: with TLS after the handshake, or by a
+    bare alert in the middle of it."""
+
+    def __init__(self, tls=None, handshakes=True):
+        self.tls, self.handshakes = tls, handshakes
+        self.listener = socket.create_server(("127.0.0.1", reserve_port()))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        with self.listener, self.listener.accept()[0] as connection:
+            if not self.handshakes:
+                connection.recv(65536)
+                connection.sendall(bytes.fromhex("15030300020100"))  # close_notify
+            elif self.tls is None:
+                connection.shutdown(socket.SHUT_WR)
+            else:
+                connection = self.end_tls(connection)
+            try:
+                while os.read(connection.fileno(), 65536):
+                    pass
+            except ConnectionResetError:
+                pass
+            connection.close()
+
+    def end_tls(self, connection):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.tls / "server.pem", self.tls / "server.key")
+        connection = context.wrap_socket(connection, server_side=True)
+        connection.setblocking(False)
+        try:
+            connection.unwrap()
+        except ssl.SSLError:  # said, and not answered
+            pass
+        connection.setblocking(True)
+        return connection
+
+    def join(self):
+        self.thread.join(timeout=60)
+        assert not self.thread.is_alive(), "the export has not closed its connection"
+
+
+def check_end_that_was_there_before(citadel, folder):
+    """It is no word that everything was read."""
+    certificates = folder / "certificates"
+    state, ca = folder / "early.state", ("--ca", str(certificates / "ca.pem"))
+    for receiver, target, more, words in (
+            (EndsByItself(), "tcp://127.0.0.1", (), "closed before it was told of the end"),
+            (EndsByItself(certificates), "tls://localhost", ca, "closed before it was told of the end"),
+            (EndsByItself(certificates, handshakes=False), "tls://localhost", ca, "the TLS handshake: the other side has closed")):
+        said = export(citadel, f"{target}:{receiver.port}", *more, "--state", str(state), expect=3)
+        receiver.join()
+        assert words in said, said
+        if state.exists():
+            assert state.read_text().splitlines()[3] == "0 broken", state.read_text()
+            state.unlink()
+
+
 def make_certificates(folder):
     folder.mkdir()
     run = lambda *arguments: subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
@@ -252,7 +332,9 @@ def main():
         check_bad_use(citadel)
         check_receiver_killed(audit, citadel.folder)
         check_export_killed_and_gone_on(audit, citadel.folder)
+        check_state_never_goes_back(audit, citadel.folder)
         check_tls(audit, citadel.folder)
+        check_end_that_was_there_before(citadel, citadel.folder)
 
 
 main()

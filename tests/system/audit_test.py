@@ -9,69 +9,24 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 
+from audit_api import AuditApi, event, past_triggers, uuid7
 from citadel_process import BINARY, Citadel, reserve_port, wait_until
 
 TLOG_READER = os.environ.get("CITADEL_TEST_TLOG_READER")
 
 
-class Audit:
+class Audit(AuditApi):
     """The trail of a running instance, by HTTP, by the command line, and as a superuser sees it."""
-
-    def __init__(self, citadel):
-        self.citadel = citadel
-
-    def call(self, method, path, body=None, headers=None):
-        request = urllib.request.Request(self.citadel.url + path, method=method,
-                                         data=body if body is None or isinstance(body, bytes) else json.dumps(body).encode())
-        request.add_header("Authorization", "Bearer " + (self.citadel.data / "admin.key").read_text().strip())
-        request.add_header("Content-Type", "application/json")
-        for name, value in (headers or {}).items():
-            request.add_header(name, value)
-        try:
-            with urllib.request.urlopen(request, timeout=40) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
 
     def post(self, body, query="", headers=None):
         return self.call("POST", "/v1/audit/events" + query, body, headers)
-
-    def psql(self, sql, user="postgres"):
-        done = subprocess.run(["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket_folder()), "-p",
-                               str(self.citadel.postgres), "-U", user, "-d", "citadel_ai", "-1", "-f", "-"],
-                              input=sql, capture_output=True, text=True, check=False, timeout=60, env=self.psql_environment())
-        assert done.returncode == 0, f"{sql[:2000]}: {done.stderr}"
-        return done.stdout.strip()
-
-    def socket_folder(self):
-        pid = (self.citadel.data / "postgres" / "postmaster.pid").read_text().splitlines()
-        return pid[4]
-
-    def psql_environment(self):
-        secrets = self.citadel.data / "secrets"
-        passfile = self.citadel.folder / "pgpass"
-        lines = [f"*:*:*:{file.name.split('.')[0]}:{file.read_text().strip()}" for file in secrets.iterdir() if file.is_file()]
-        passfile.write_text("\n".join(lines) + "\n")
-        passfile.chmod(0o600)
-        return dict(os.environ, PGPASSFILE=str(passfile))
 
     def verify(self, *arguments, expect=0):
         return self.citadel.run_json("audit", "verify", *arguments, expect=expect)
 
     def size(self):
         return json.loads(self.citadel.get("/v1/status"))["audit"]["checkpoint"].get("size", 0)
-
-
-def event(number=0, **more):
-    return dict({"actor": {"type": "user", "id": "ada"}, "action": "model_version.promote",
-                 "object": {"type": "model_version", "id": f"fraud/{number}"}, "outcome": "success"}, **more)
-
-
-def uuid7():
-    raw = int(time.time() * 1000) << 80 | uuid.uuid4().int & ((1 << 76) - 1)
-    return str(uuid.UUID(int=(raw & ~(0xF << 76) & ~(0x3 << 62)) | 7 << 76 | 2 << 62))
 
 
 def check_recording(audit):
@@ -241,28 +196,14 @@ def check_row_changed_in_psql(audit):
 
 def tampered(audit, name, sql, undo, index=None):
     """A superuser changes the log behind everybody's back: verified, it is found; put back, it is good again."""
-    audit.psql(disable() + sql + enable())
+    audit.psql(past_triggers(sql))
     fault = audit.verify("--silent", expect=1)
     assert not fault["passed"], (name, fault)
     if index is not None:
         assert fault.get("index") == index, (name, index, fault)
-    audit.psql(disable() + undo + enable())
+    audit.psql(past_triggers(undo))
     assert audit.verify("--silent")["passed"], name
     return fault
-
-
-def for_each_trigger(how):
-    return ("DO $$ DECLARE t text; BEGIN FOR t IN SELECT format('ALTER TABLE %s " + how + " TRIGGER %I', tgrelid::regclass, tgname) "
-            "FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid WHERE c.relnamespace = 'audit'::regnamespace AND NOT tgisinternal "
-            "LOOP EXECUTE t; END LOOP; END $$; ")
-
-
-def disable():
-    return for_each_trigger("DISABLE")
-
-
-def enable():
-    return " " + for_each_trigger("ENABLE ALWAYS")
 
 
 def check_tampering(audit, index):
@@ -325,7 +266,7 @@ def check_lost_tail(audit):
            "audit.entry e WHERE e.producer = w.producer AND e.epoch = w.epoch);"
            "UPDATE citadel.watermark w SET sequence = e.last FROM (SELECT producer, epoch, max(sequence) AS last FROM audit.entry "
            "GROUP BY 1, 2) e WHERE e.producer = w.producer AND e.epoch = w.epoch;")
-    audit.psql(disable() + sql + enable())
+    audit.psql(past_triggers(sql))
 
     def forked():
         for dependency in json.loads(audit.citadel.get("/readyz", key=False))["dependencies"]:

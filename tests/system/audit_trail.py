@@ -14,48 +14,9 @@ import os
 import signal
 import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
-import uuid
 
+from audit_api import call, event, psql, uuid7
 from citadel_process import BINARY, reserve_port, wait_until
-
-
-def event(number=0, **more):
-    return dict({"actor": {"type": "user", "id": "ada"}, "action": "model_version.promote",
-                 "object": {"type": "model_version", "id": f"fraud/{number}"}, "outcome": "success"}, **more)
-
-
-def uuid7(milliseconds=None):
-    raw = (int(time.time() * 1000) if milliseconds is None else milliseconds) << 80 | uuid.uuid4().int & ((1 << 76) - 1)
-    return str(uuid.UUID(int=(raw & ~(0xF << 76) & ~(0x3 << 62)) | 7 << 76 | 2 << 62))
-
-
-def call(url, key, method, path, body=None, headers=None, timeout=40):
-    """Status and answer as JSON."""
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, method=method, data=data)
-    request.add_header("Authorization", "Bearer " + key)
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
-    for name, value in (headers or {}).items():
-        request.add_header(name, value)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return answer.status, json.loads(answer.read() or b"{}")
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read() or b"{}")
-
-
-def psql(servers, sql, user="postgres", database="citadel_ai"):
-    """Past Pgpool-II, in one transaction."""
-    password = (servers.data / "secrets" / f"{user}.password").read_text().strip()
-    done = subprocess.run(["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p",
-                           str(servers.postgres), "-U", user, "-d", database, "-1", "-f", "-"], input=sql, capture_output=True,
-                          text=True, check=False, timeout=120, env=dict(os.environ, PGPASSWORD=password))
-    assert done.returncode == 0, f"{sql[:2000]}: {done.stderr}"
-    return done.stdout.strip()
 
 
 class Session:

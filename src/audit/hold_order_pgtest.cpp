@@ -1,0 +1,106 @@
+// A hold comes before an erasure or a drop, or after it, and never between: each waits for the other's
+// transaction, by the advisory lock (4850147, 4) of migration 6, and then sees what that one did.
+#include "aio/gate.hpp"
+#include "audit/audit_pg_testing.hpp"
+#include "audit/lifecycle.hpp"
+#include "audit/retention.hpp"
+
+namespace citadel::audit {
+namespace {
+
+using std::chrono::days;
+
+constexpr KeepTimes keep{days(184), days(366), days(2192)};
+const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
+constexpr std::string_view hold_ada =
+    "select audit.place_hold('acme', 'ada', null, null, null, null, 'r', 'w')";
+constexpr std::string_view erase_ada = "select audit.erase_subject('acme', 'ada', 'r', 'w')";
+
+class HoldOrderTest : public AuditTest {
+ protected:
+  void SetUp() override {
+    AuditTest::SetUp();
+    Event event = sealed_event_of("acme", "ada");
+    event.action = "inference.complete";
+    event.time = event.received_at = system_clock().wall() - days(400);
+    event.id = new_uuid7(event.time, random_);
+    append({frame_of(event)});
+  }
+  // A transaction that stays open with what `statement` did, until end().
+  void begin(std::string_view statement) {
+    auto connected = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
+    ASSERT_TRUE(connected) << connected.error().to_string();
+    other_ = *std::move(connected);
+    const auto done = run(other_->execute_simple(fmt::format("begin; {}", statement), soon()));
+    ASSERT_TRUE(done) << done.error().to_string();
+  }
+  void end(std::string_view how) { ASSERT_TRUE(run(other_->execute_simple(how, soon()))); }
+  // Starts `work`, and ends the other transaction once that waits for it, or has not waited.
+  template <class T>
+  Result<T> after_waiting(Task<Result<T>> work, std::string_view how = "commit") {
+    std::optional<Result<T>> out;
+    aio::Gate gate(context_.get_executor());
+    gate.spawn("work", [](Task<Result<T>> task, std::optional<Result<T>>& into) -> Task<> {
+      into = co_await std::move(task);
+    }(std::move(work), out));
+    const auto deadline = soon();
+    bool waits = false;
+    while (!waits && !out && !deadline.expired()) {
+      waits = sql("select count(*) from pg_locks where locktype = 'advisory' and classid = 4850147 and "
+                  "objid = 4 and not granted and database = (select oid from pg_database where datname = "
+                  "current_database())") == "1";
+    }
+    EXPECT_TRUE(waits) << "it did not wait for the other's lock";
+    end(how);
+    EXPECT_TRUE(run(gate.drain(soon())));
+    return out.value_or(fail(Code::internal, "it did not end"));
+  }
+  auto erase() { return erase_subject(*database_, "acme", "ada", "article 17", legal, soon()); }
+  auto drop() {
+    return run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon());
+  }
+
+  std::unique_ptr<pg::Connection> other_;
+};
+
+TEST_F(HoldOrderTest, AnErasureWaitsForAHoldAndIsRefused) {
+  begin(hold_ada);
+  EXPECT_EQ(code_of(after_waiting(erase())), Code::conflict);
+  EXPECT_EQ(sql("select count(*) from audit.event where subject = 'ada'"), "1");
+}
+
+TEST_F(HoldOrderTest, AnErasureWaitsForAHoldThatIsNotPlacedAndGoesOn) {
+  begin(hold_ada);
+  const auto done = after_waiting(erase(), "rollback");
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->events, 1);
+}
+
+TEST_F(HoldOrderTest, ADropWaitsForAHoldAndLeavesItsMonth) {
+  begin(hold_ada);
+  const auto done = after_waiting(drop());
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->dropped.size(), 0u);
+  EXPECT_EQ(done->held.size(), 1u);
+  EXPECT_EQ(sql("select count(*) from audit.event where subject = 'ada'"), "1");
+}
+
+TEST_F(HoldOrderTest, AHoldWaitsForAnErasureAndComesAfterIt) {
+  begin(erase_ada);
+  const auto placed =
+      after_waiting(place_hold(*database_, {.tenant = "acme", .subject = "ada"}, "a case", legal, soon()));
+  ASSERT_TRUE(placed) << placed.error().to_string();
+  EXPECT_EQ(sql("select count(*) from audit.event where subject = 'ada'"), "0");
+}
+
+TEST_F(HoldOrderTest, AReleaseWaitsForAnErasure) {
+  const auto hold =
+      run(place_hold(*database_, {.tenant = "acme", .subject = "bob"}, "a case", legal, soon()));
+  ASSERT_TRUE(hold) << hold.error().to_string();
+  begin(erase_ada);
+  const auto released = after_waiting(release_hold(*database_, hold->id, "over", legal, soon()));
+  EXPECT_TRUE(released) << released.error().to_string();
+}
+
+}  // namespace
+}  // namespace citadel::audit
