@@ -205,9 +205,9 @@ void AdaptiveLimiter::grow(MonotonicTime now) {
     const double longer = reading.log_duration - grown_from_reading_.log_duration;
     const double doubt = std::sqrt(reading.log_duration_variance + grown_from_reading_.log_duration_variance);
     if (std::abs(longer - grow_longer_max) < doubt && !enough) return;
-    // What is still in doubt goes up: climbing mends it.
+    // What is still in doubt goes up where it is not unlikely to pay: climbing mends it.
     const double gain = std::log(static_cast<double>(limit_) / static_cast<double>(grown_from_)) - longer;
-    if (gain + doubt < grow_gain_min) return stop_growing(grown_from_, false, now);
+    if (gain + doubt / 2 < grow_gain_min) return stop_growing(grown_from_, false, now);
     ++status_.raised_total;
     if (longer - doubt > grow_longer_max) return stop_growing(limit_, true, now);
   }
