@@ -164,8 +164,8 @@ const std::array keys = std::to_array<Key>({
     {"journal", "size_bytes_max", SizeValue{AT(journal.size_bytes_max), 512 * kib, 16 * tib}, Reload::no,
      "All files together. When it is reached, records are refused with 507."},
     {"journal", "reserve_bytes", SizeValue{AT(journal.reserve_bytes), 0, tib}, Reload::no,
-     "Room kept for critical records when sheddable ones are refused; at most half a segment counts. No effect yet: request "
-     "records are critical, and only audit events, which are to come, can be sheddable."},
+     "Room kept for critical records when sheddable ones are refused; at most half a segment counts. All request records are "
+     "critical: for them it changes nothing."},
     {"journal", "payload_bytes_max", SizeValue{AT(journal.payload_bytes_max), kib, 16 * mib}, Reload::no,
      "One record, encoded; larger ones are refused."},
     {"journal", "gather", DurationValue{AT(journal.gather), 0s, 1s}, Reload::no,

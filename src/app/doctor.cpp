@@ -193,10 +193,10 @@ std::vector<Finding> judge_postgres(const Config& config, const Observed& observ
     out.push_back(judge_durability(postgres, name, "a crash may lose or damage what was committed",
                                    fmt::format("set {} = on in postgresql.conf and reload", name)));
   }
-  // The drain removes a record from the journal once it is committed.
+  // The drain and the sequencer set it on for themselves.
   out.push_back(judge_durability(
       postgres, "synchronous_commit",
-      "a crash of PostgreSQL loses acknowledged records that have left the journal",
+      "a crash of PostgreSQL may lose what was committed outside of the drain: holds, erasures, migrations",
       fmt::format(
           "set synchronous_commit = on in postgresql.conf and reload; ALTER ROLE {} RESET synchronous_commit",
           config.database.user)));
