@@ -55,6 +55,17 @@ TEST_F(LocalServersKilled, PostgresParent) {
   EXPECT_THAT(servers_->status(Server::postgres).last_failure, HasSubstr("signal 9"));
 }
 
+// As a stop that waits for ever for a child leaves it.
+TEST_F(LocalServersKilled, APgpoolWithoutItsChildren) {
+  const auto parent = servers_->status(Server::pgpool).pid;
+  ASSERT_TRUE(servers_->kill(Server::pgpool, SIGSTOP));
+  for (const auto pid : servers_->processes(Server::pgpool)) {
+    if (pid != parent) ::kill(pid, SIGKILL);
+  }
+  expect_served_again(Server::pgpool, 1);
+  EXPECT_NE(servers_->status(Server::pgpool).pid, parent);
+}
+
 TEST_F(LocalServersKilled, OneBackend) {
   for (const auto pid : servers_->processes(Server::postgres)) {
     if (pid != servers_->status(Server::postgres).pid) {

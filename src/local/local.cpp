@@ -175,7 +175,12 @@ Supervisor::Program LocalServers::Impl::pgpool_program() {
       .stop_signal = SIGINT,
       .abort_signal = SIGQUIT,
       .clean_up = [this](pid_t died) { return clean_up(Server::pgpool, died); },
-      .ready = [this](pid_t) { return answers(options.host, options.pgpool_port); }};
+      .ready = [this](pid_t) { return answers(options.host, options.pgpool_port); },
+      // Told to stop, it sometimes waits for ever for a child, with the others gone.
+      .broken =
+          [this](pid_t) {
+            return find_processes(layout.pgpool, "pgpool", account).size() <= options.pgpool_children / 2;
+          }};
 }
 
 LocalServers::LocalServers(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -49,7 +49,8 @@ struct Supervisor::Server {
   unsigned deaths_in_row = 0;
   std::uint64_t restarts = 0;
   std::string last_failure;
-  MonotonicTime running_since{}, restart_at{};
+  MonotonicTime running_since{}, restart_at{}, look_at{};
+  unsigned broken_looks = 0;  // in a row
   Deadline stop_by = Deadline::at({});
   int stop_stage = 0;  // 0 not asked, 1 asked, 2 told to abort, 3 killed
   MonotonicTime stop_asked{};
@@ -167,6 +168,8 @@ Monotonic::duration Supervisor::patience() const {
   Monotonic::duration out = idle_poll;
   const auto now = Monotonic::now();
   for (const auto& server : servers_) {
+    if (server->state == State::running && server->program.broken)
+      out = std::clamp<Monotonic::duration>(server->look_at - now, 0ms, out);
     if (server->state == State::starting) out = std::min<Monotonic::duration>(out, ready_poll);
     if (server->child.pid > 0 && !server->wanted) out = std::min<Monotonic::duration>(out, 50ms);
     if (server->child.pid < 0 && server->wanted) {
@@ -216,10 +219,25 @@ void Supervisor::step(Server& server, std::unique_lock<std::mutex>& lock) {
       unlocked(lock, [&] { return server.program.ready(server.child.pid); })) {
     server.state = State::running;
     server.running_since = Monotonic::now();
+    server.look_at = server.running_since + server.program.look_every;
+    server.broken_looks = 0;
     log::info("local", "server is ready", {{"server", server.program.name}, {"pid", server.child.pid}});
     changed_.notify_all();
   }
+  if (server.state == State::running && server.program.broken && Monotonic::now() >= server.look_at)
+    look(server, lock);
   rotate_log(server);
+}
+
+void Supervisor::look(Server& server, std::unique_lock<std::mutex>& lock) {
+  const bool broken = unlocked(lock, [&] { return server.program.broken(server.child.pid); });
+  server.look_at = Monotonic::now() + server.program.look_every;
+  server.broken_looks = broken ? server.broken_looks + 1 : 0;
+  if (server.broken_looks < looks_max) return;
+  log::error("local", "server neither serves nor ends; it is killed and started again",
+             {{"server", server.program.name}, {"pid", server.child.pid}});
+  server.broken_looks = 0;
+  ::syscall(SYS_pidfd_send_signal, server.child.watch.get(), SIGKILL, nullptr, 0);
 }
 
 void Supervisor::launch(Server& server, std::unique_lock<std::mutex>& lock) {

@@ -21,6 +21,7 @@ namespace citadel::local {
 // for.
 std::chrono::milliseconds restart_pause(unsigned deaths_in_row);
 inline constexpr unsigned crash_loop_deaths = 5;
+inline constexpr unsigned looks_max = 3;
 // A server that ran this long is no longer in a row of deaths.
 inline constexpr std::chrono::seconds stable_after{30};
 // A log is copied to NAME.log.1 and emptied at this size.
@@ -36,6 +37,10 @@ class Supervisor {
     int abort_signal = 0;                         // asks it to end now
     std::function<Result<void>(pid_t)> clean_up;  // before each start; the pid that died, or -1
     std::function<bool(pid_t)> ready;             // asked every few milliseconds while it starts
+    // Asked every `look_every` while it runs; may be left out. Where it is so `looks_max` times in a row, the
+    // program neither serves nor ends: it is killed and started again.
+    std::function<bool(pid_t)> broken = nullptr;
+    std::chrono::milliseconds look_every{5'000};
   };
 
   Supervisor(Account account, std::vector<Program> programs);
@@ -60,6 +65,7 @@ class Supervisor {
   void step(Server& server, std::unique_lock<std::mutex>& lock);
   void launch(Server& server, std::unique_lock<std::mutex>& lock);
   void died(Server& server, const std::string& how);
+  void look(Server& server, std::unique_lock<std::mutex>& lock);
   void press_stop(Server& server);
   void rotate_log(const Server& server) const;
   Monotonic::duration patience() const;

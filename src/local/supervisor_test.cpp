@@ -119,6 +119,23 @@ TEST_F(LocalSupervisorTest, ProgramThatDiesIsStartedAgain) {
   EXPECT_EQ(cleaned_, 2);
 }
 
+TEST_F(LocalSupervisorTest, ProgramThatNeitherServesNorEndsIsStartedAgain) {
+  auto program = shell("touch ready; exec sleep 600");
+  std::atomic<int> looks = 0;
+  std::atomic<pid_t> broken = 0;
+  program.broken = [&](pid_t pid) { return ++looks > 1 && pid == broken; };
+  program.look_every = 10ms;
+  Supervisor supervisor(self(), {program});
+  ASSERT_TRUE(supervisor.start(0, Deadline::after(patience)));
+  ASSERT_TRUE(eventually([&] { return looks > 5; }));
+  EXPECT_EQ(supervisor.status(0).restarts, 0u) << "as long as it is whole";
+  broken = supervisor.status(0).pid;
+  EXPECT_TRUE(eventually(
+      [&] { return supervisor.status(0).restarts == 1 && supervisor.status(0).state == State::running; }));
+  EXPECT_NE(supervisor.status(0).pid, broken);
+  EXPECT_THAT(supervisor.status(0).last_failure, HasSubstr("signal 9"));
+}
+
 TEST_F(LocalSupervisorTest, CrashLoopIsSaidAndStillStops) {
   Supervisor supervisor(self(),
                         {shell("test -e broken && { echo broken; exit 1; }; touch ready; exec sleep 600")});
