@@ -61,6 +61,8 @@ Task<Response> post_accept_fork(ApiContextPtr context, Request& request) {
   if (!body) co_return audit_problem(request, body.error());
   citadel::json::ObjectReader in(body->get_object());
   const std::string reason(in.text("reason", {.bytes_min = 1, .bytes_max = 1'000}));
+  if (!reason.empty() && reason.find_first_not_of(" \t\r\n") == std::string::npos)
+    in.refuse("reason", "must say why, and is blank");
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
   const auto who = fmt::format("key:{} from {}", request.principal, request.remote);
   const auto accepted =

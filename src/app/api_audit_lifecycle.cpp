@@ -27,6 +27,14 @@ constexpr auto answer_time = std::chrono::seconds(2);
 constexpr auto look_again = std::chrono::milliseconds(50);
 constexpr TextLimits reason_limits{.bytes_min = 1, .bytes_max = 1'000};
 
+// It stands in the log for ever, and has to say something.
+std::string reason_of(ObjectReader& in) {
+  std::string reason(in.text("reason", reason_limits));
+  if (!reason.empty() && reason.find_first_not_of(" \t\r\n") == std::string::npos)
+    in.refuse("reason", "must say why, and is blank");
+  return reason;
+}
+
 Result<boost::json::value> read_object(const Request& request) {
   CITADEL_ASSIGN(auto value,
                  citadel::json::parse(request.body, {.depth_max = 3, .size_bytes_max = 64 << 10}));
@@ -82,7 +90,7 @@ Result<HoldRequest> read_hold(const Request& request) {
   } else if (object != nullptr) {
     in.refuse("object", "must be {\"type\", \"id\"}");
   }
-  out.reason = in.text("reason", reason_limits);
+  out.reason = reason_of(in);
   CITADEL_TRY(in.finish());
   return out;
 }
@@ -146,7 +154,7 @@ Task<Result<std::string>> holds(ApiContextPtr context, Request& request) {
 Result<std::string> read_reason(const Request& request) {
   CITADEL_ASSIGN(const auto body, read_object(request));
   ObjectReader in(body.get_object());
-  std::string reason(in.text("reason", reason_limits));
+  std::string reason = reason_of(in);
   CITADEL_TRY(in.finish());
   return reason;
 }
@@ -175,7 +183,7 @@ Result<ErasureRequest> read_erasure(const Request& request) {
   ErasureRequest out;
   out.subject = in.text("subject", {});
   out.tenant = in.optional_text("tenant", {}).value_or("default");
-  out.reason = in.text("reason", reason_limits);
+  out.reason = reason_of(in);
   CITADEL_TRY(in.finish());
   return out;
 }

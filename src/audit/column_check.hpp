@@ -11,7 +11,8 @@
 namespace citadel::audit {
 
 // Entries that read_entries() has given. corrupt names the first entry and its column; also where content is
-// gone from a log of which nothing was ever erased or pruned. On the database's executor.
+// gone from a log of which nothing was ever erased or pruned. An entry whose leaf is not the tree's is left
+// out: what is wrong with it is the leaf. On the database's executor.
 Task<Result<void>> check_columns(store::Database& database, std::span<const EntryView> entries,
                                  Deadline deadline);
 

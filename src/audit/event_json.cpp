@@ -62,7 +62,7 @@ class EventReader {
   // A repeat of an event with an id says the same, though it has no time.
   void read_identity(ObjectReader& in, Event& event) {
     std::optional<WallTime> time;
-    if (const auto text = in.optional_text("time", {.bytes_min = 20, .bytes_max = 35})) {
+    if (const auto text = in.optional_text("time", {.bytes_min = 0, .bytes_max = 35})) {
       time = parse_time(*text);
       if (!time)
         in.refuse("time", "must be a time as RFC 3339 writes it, for example 2026-11-25T08:00:00.5Z");

@@ -141,6 +141,7 @@ TEST(EventJson, EachFieldThatIsMissingOrWrongIsNamed) {
             "/id: must be a UUID of version 7 (RFC 9562)");
   EXPECT_THAT(error_with(R"("time":"yesterday at about noon")"),
               StartsWith("/time: must be a time as RFC 3339"));
+  EXPECT_THAT(error_with(R"("time":"tomorrow")"), StartsWith("/time: must be a time as RFC 3339"));
   EXPECT_THAT(error_with(R"("time":"2026-11-25T12:10:01Z")"), StartsWith("/time: its time must lie between"));
   EXPECT_THAT(error_with(R"("time":"2026-10-26T11:00:00Z")"), StartsWith("/time: its time must lie between"));
   EXPECT_THAT(error_with(R"("id":"00000000-0000-7000-8000-000000000000")"),

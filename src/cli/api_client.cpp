@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "aio/run.hpp"
+#include "app/config.hpp"
 #include "base/file.hpp"
 #include "json/parse.hpp"
 
@@ -40,6 +41,10 @@ Code code_of(int status) {
 Result<ApiClient> ApiClient::open(const Context& context) {
   CITADEL_ASSIGN(auto options, http::parse_url(context.url));
   auto key = read_secret_file(context.key_file);
+  // One that was named is wrong use; the other is there once `citadel up` has run.
+  if (!key && key.error().code == Code::not_found &&
+      context.key_file != app::default_data_folder(context.environment) / "admin.key")
+    key.error().code = Code::invalid_argument;
   if (!key) return std::unexpected(std::move(key).error().in("API key: --key-file or CITADEL_KEY_FILE"));
   options.api_key = Secret(*std::move(key));
   ApiClient client;

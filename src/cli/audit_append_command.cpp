@@ -67,7 +67,7 @@ Result<std::string> event_of(const AppendOptions& options) {
 
 Result<std::string> body_of(const AppendOptions& options) {
   if (options.file.empty()) return event_of(options);
-  if (options.file != "-") return read_file(options.file, body_bytes_max);
+  if (options.file != "-") return read_named_file("--file", options.file, body_bytes_max);
   std::cin.unsetf(std::ios::skipws);
   return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }

@@ -46,6 +46,8 @@ int give_certificate(const Context& context, const json::value& certificate, con
 }
 
 int run_erase(const Context& context, const EraseOptions& options) {
+  // What is destroyed stays so: what would stand in the way of its certificate is asked first.
+  if (const auto writable = check_out_file(options.file); !writable) return context.report(writable.error());
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   json::object body{{"subject", options.subject}, {"reason", options.reason}};
@@ -53,10 +55,17 @@ int run_erase(const Context& context, const EraseOptions& options) {
   const auto certificate =
       client->post("/v1/audit/erasures", citadel::json::serialize(body), Deadline::after(act_time));
   if (!certificate) return context.report(certificate.error());
-  return give_certificate(context, *certificate, options.file);
+  const int code = give_certificate(context, *certificate, options.file);
+  if (code != exit_good) {
+    *context.err << fmt::format(
+        "the erasure was done; `citadel audit certificate {} -o {}` gets its certificate\n",
+        text_at(*certificate, "/erasure"), options.file);
+  }
+  return code;
 }
 
 int run_certificate(const Context& context, const EraseOptions& options) {
+  if (const auto writable = check_out_file(options.file); !writable) return context.report(writable.error());
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   const auto certificate = client->get(fmt::format("/v1/audit/erasures/{}", percent_encode(options.id)),
@@ -68,11 +77,11 @@ int run_certificate(const Context& context, const EraseOptions& options) {
 int run_check(const Context& context, const EraseOptions& options) {
   const auto policy = choose_policy(context, nullptr, options.key);
   if (!policy) return context.report(policy.error());
-  const auto text = read_file(options.file, file_bytes_max);
+  const auto text = read_named_file("FILE", options.file, file_bytes_max);
   if (!text) return context.report(text.error());
   const auto subject = options.subject.empty() ? std::nullopt : std::optional(options.subject);
   const auto checked = app::check_erasure_certificate(*text, *policy, subject);
-  if (!checked) return context.report(checked.error());
+  if (!checked) return context.report(Error(checked.error()).in(options.file));
   if (context.json) {
     *context.out << citadel::json::serialize(json::object{{"passed", true},
                                                           {"origin", checked->origin},

@@ -46,6 +46,11 @@ class Export {
 
   Result<void> run();
   std::uint64_t size() const { return size_; }
+  // Whether a state is kept from which the same command goes on.
+  bool can_go_on() const {
+    std::error_code ignored;
+    return to_file() && std::filesystem::exists(state(), ignored);
+  }
 
  private:
   bool to_file() const { return options_.file != "-"; }
@@ -173,6 +178,11 @@ Result<void> Export::run() {
   CITADEL_ASSIGN(const auto note, tlog::parse_note(progress_.checkpoint));
   CITADEL_ASSIGN(const auto checkpoint, tlog::Checkpoint::parse(note.text));
   size_ = checkpoint.size;
+  if (progress_.next > size_) {
+    return fail(
+        Code::invalid_argument,
+        fmt::format("--cursor: {} is beyond the end: the signed log has {} entries", progress_.next, size_));
+  }
   told_ = progress_.next;
   CITADEL_TRY(stream(checkpoint.origin));
   return end();
@@ -188,12 +198,13 @@ int run_export(const Context& context, const ExportOptions& options) {
     syslog.cursor = options.cursor;
     return run_syslog_export(context, syslog);
   }
+  if (const auto writable = check_out_file(options.file); !writable) return context.report(writable.error());
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   Export work(context, *std::move(client), options, *form);
   const auto done = work.run();
   if (!done) {
-    if (options.file != "-") *context.err << "\nthe same command goes on from here\n";
+    if (work.can_go_on() && passes(done.error())) *context.err << "\nthe same command goes on from here\n";
     return context.report(done.error());
   }
   *context.err << fmt::format("{} entries\n", format_count(static_cast<std::int64_t>(work.size())));

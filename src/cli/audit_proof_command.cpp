@@ -74,7 +74,7 @@ int run_prove(const Context& context, const std::string& which, std::string file
 
 // That the content that `audit get --json` has shown is what the leaf commits to.
 Result<audit::Event> check_content(const audit::Leaf& leaf, const std::string& file) {
-  CITADEL_ASSIGN(const auto text, read_file(file, file_bytes_max));
+  CITADEL_ASSIGN(const auto text, read_named_file("--entry", file, file_bytes_max));
   CITADEL_ASSIGN(const auto entry,
                  citadel::json::parse(text, {.depth_max = 64, .size_bytes_max = file_bytes_max}));
   const auto salt_bytes = from_base64(text_at(entry, "/salt"));
@@ -122,10 +122,10 @@ void print_checked(const Context& context, const tlog::LogProof& proof,
 int run_check(const Context& context, const CheckOptions& options) {
   const auto policy = choose_policy(context, nullptr, options.key);
   if (!policy) return context.report(policy.error());
-  const auto text = read_file(options.file, file_bytes_max);
+  const auto text = read_named_file("FILE", options.file, file_bytes_max);
   if (!text) return context.report(text.error());
   const auto proof = tlog::LogProof::parse(*text);
-  if (!proof) return context.report(proof.error());
+  if (!proof) return context.report(Error(proof.error()).in(options.file));
   const auto leaf = audit::decode_leaf(as_bytes(proof->extra));
   if (!leaf) return context.report(Error(Code::corrupt, "the proof has no leaf, or it was changed"));
   const auto checked = tlog::verify_proof(*proof, tlog::leaf_hash(as_bytes(proof->extra)), *policy);

@@ -50,7 +50,11 @@ Result<audit::ReportOptions> read_options(const ReportCommand& command) {
   if (!command.to.empty()) {
     CITADEL_ASSIGN(out.to, read_time("--to", command.to));
   }
-  if (out.to <= out.from) return fail(Code::invalid_argument, "--to: it must be after --from");
+  if (out.to <= out.from) {
+    return fail(Code::invalid_argument, command.to.empty()
+                                            ? "--from: it must be before now, where no --to is given"
+                                            : "--to: it must be after --from");
+  }
   out.sample = command.sample;
   out.seed = random_seed();
   if (!command.seed.empty()) {
@@ -137,7 +141,7 @@ Result<void> ReportRun::walk(const std::string& note) {
   if (trusted && !trusted->checkpoint.empty()) verifying.older_checkpoint = trusted->checkpoint;
   found_.held_against_older = verifying.older_checkpoint.has_value();
   // Its signature comes first: nothing else of a checkpoint means anything.
-  CITADEL_ASSIGN(const auto opened, tlog::open_checkpoint(note, verifying.policy));
+  CITADEL_ASSIGN(const auto opened, open_daemon_checkpoint(note, verifying.policy));
   origin_ = opened.checkpoint.origin;
   size_ = opened.checkpoint.size;
   for (const auto& witness : opened.witnesses)
@@ -192,6 +196,8 @@ Result<void> ReportRun::tell(const audit::Report& report) {
 int run_report(const Context& context, const ReportCommand& command) {
   auto options = read_options(command);
   if (!options) return context.report(options.error());
+  if (const auto writable = check_out_file(command.file); !writable) return context.report(writable.error());
+  if (const auto writable = check_state_folder(); !writable) return context.report(writable.error());
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
   ReportRun work(context, *std::move(client), command, *std::move(options));

@@ -1,7 +1,9 @@
 #include "cli/audit_support.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <iostream>
 #include <sstream>
 
@@ -19,15 +21,17 @@ std::filesystem::path trusted_file(const std::string& url) {
   return state_folder() / fmt::format("audit-{}", to_hex(crypto::sha256(as_bytes(url))).substr(0, 16));
 }
 
-Result<std::vector<tlog::NoteVerifier>> keys_of_lines(const std::string& lines) {
+Result<std::vector<tlog::NoteVerifier>> keys_of_lines(const std::string& lines, std::string_view given) {
   std::vector<tlog::NoteVerifier> keys;
   std::istringstream in(lines);
   for (std::string line; std::getline(in, line);) {
     if (line.empty() || line.front() == '#' || line.starts_with("PRIVATE+")) continue;
-    CITADEL_ASSIGN(auto key, tlog::NoteVerifier::parse(line));
-    keys.push_back(std::move(key));
+    auto key = tlog::NoteVerifier::parse(line);
+    if (!key) return std::unexpected(std::move(key).error().in(given));
+    keys.push_back(*std::move(key));
   }
-  if (keys.empty()) return fail(Code::invalid_argument, "no verifier key (NAME+HEX+BASE64) is given");
+  if (keys.empty())
+    return fail(Code::invalid_argument, fmt::format("{}: no verifier key (NAME+HEX+BASE64) is in it", given));
   return keys;
 }
 
@@ -42,9 +46,10 @@ Result<std::string> lines_of_key(const std::string& key_or_file, std::string_vie
   return read_file(key_or_file, state_bytes_max);
 }
 
-Result<tlog::LogPolicy> policy_of_lines(const std::string& lines) {
+// `given` is where they came from, for the error's text.
+Result<tlog::LogPolicy> policy_of_lines(const std::string& lines, std::string_view given) {
   tlog::LogPolicy policy;
-  CITADEL_ASSIGN(policy.log_keys, keys_of_lines(lines));
+  CITADEL_ASSIGN(policy.log_keys, keys_of_lines(lines, given));
   policy.origin = policy.log_keys.front().name();
   return policy;
 }
@@ -62,14 +67,14 @@ std::filesystem::path state_folder() {
 
 Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file) {
   CITADEL_ASSIGN(const auto lines, lines_of_key(key_or_file, "--key"));
-  return policy_of_lines(lines);
+  return policy_of_lines(lines, "--key " + key_or_file);
 }
 
 Result<void> demand_witnesses(tlog::LogPolicy& policy, const std::vector<std::string>& keys_or_files,
                               std::size_t quorum) {
   for (const auto& given : keys_or_files) {
     CITADEL_ASSIGN(const auto lines, lines_of_key(given, "--witness"));
-    CITADEL_ASSIGN(auto keys, keys_of_lines(lines));
+    CITADEL_ASSIGN(auto keys, keys_of_lines(lines, "--witness " + given));
     for (auto& key : keys) {
       if (key.type() != tlog::KeyType::cosignature_v1) {
         return fail(Code::invalid_argument,
@@ -119,13 +124,68 @@ Result<std::string> fetch_keys(ApiClient& client) {
 Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client, const std::string& given) {
   if (!given.empty()) return policy_of_key(given);
   CITADEL_ASSIGN(const auto trusted, load_trusted(context.url));
-  if (trusted) return policy_of_lines(trusted->key);
+  if (trusted) return policy_of_lines(trusted->key, trusted_file(context.url).string());
   if (client == nullptr) {
     return fail(Code::invalid_argument,
                 "--key: give the log's verifier key, as `citadel audit key` prints it");
   }
   CITADEL_ASSIGN(const auto keys, fetch_keys(*client));
-  return policy_of_lines(keys);
+  return policy_of_lines(keys, "the daemon's answer");
+}
+
+Result<tlog::VerifiedCheckpoint> open_daemon_checkpoint(const std::string& note,
+                                                        const tlog::LogPolicy& policy) {
+  auto opened = tlog::open_checkpoint(note, policy);
+  if (opened || opened.error().code != Code::unauthenticated) return opened;
+  // Its name is not proved, and good enough to say why no key fits.
+  const auto unproved = tlog::parse_note(note);
+  if (!unproved) return opened;
+  const auto head = tlog::Checkpoint::parse(unproved->text);
+  if (!head || head->origin == policy.origin) return opened;
+  return fail(Code::permission_denied,
+              fmt::format("the daemon's log is {}, and the key is of {}", head->origin, policy.origin));
+}
+
+Result<std::string> read_named_file(std::string_view option, const std::filesystem::path& file,
+                                    std::size_t size_bytes_max) {
+  auto text = read_file(file, size_bytes_max);
+  if (!text && text.error().code == Code::not_found)
+    return fail(Code::invalid_argument, fmt::format("{}: there is no file {}", option, file.string()));
+  return text;
+}
+
+Result<void> check_out_file(const std::filesystem::path& file) {
+  if (file.empty() || file == "-") return {};
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored) || !file.has_filename()) {
+    return fail(Code::invalid_argument,
+                fmt::format("--out: {} is a folder; give the name of a file", file.string()));
+  }
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    return fail(Code::invalid_argument, fmt::format("--out: {} cannot be written: there is no folder {}",
+                                                    file.string(), folder.string()));
+  }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    return fail_errno(errno, fmt::format("--out: write into the folder {}", folder.string()));
+  return {};
+}
+
+Result<void> check_state_folder() {
+  const auto folder = state_folder();
+  std::error_code ignored;  // shows in the check, with the name
+  std::filesystem::create_directories(folder, ignored);
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return {};
+  return fail_errno(errno,
+                    fmt::format("what is verified is kept in {}, where XDG_STATE_HOME or HOME puts it, "
+                                "and it must be a folder that you can write",
+                                folder.string()));
+}
+
+bool passes(const Error& error) {
+  return error.code == Code::unavailable || error.code == Code::connection_lost ||
+         error.code == Code::deadline_exceeded || error.code == Code::overloaded ||
+         error.code == Code::storage_full;
 }
 
 bool is_log_fault(const Error& error) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
@@ -42,7 +43,13 @@ struct Outcome {
   std::optional<audit::Finding> finding = {};
   std::uint64_t tiles = 0;
   bool held_against_older = false;
+  // The error lies before the log: a file that was named, the key of the API. It says nothing of the log.
+  bool in_the_way = false;
 };
+
+bool is_fault(const Outcome& outcome) {
+  return !outcome.checkpoint && !outcome.in_the_way && is_log_fault(outcome.checkpoint.error());
+}
 
 std::string finding_text(const Outcome& outcome) {
   if (!outcome.finding) return outcome.checkpoint.error().message;
@@ -95,7 +102,7 @@ void print_passed(const Context& context, const Outcome& outcome) {
 
 int report_outcome(const Context& context, const Outcome& outcome) {
   const bool passed = outcome.checkpoint.has_value();
-  if (!passed && !is_log_fault(outcome.checkpoint.error())) return context.report(outcome.checkpoint.error());
+  if (!passed && !is_fault(outcome)) return context.report(outcome.checkpoint.error());
   if (context.json) {
     json::object out{{"passed", passed},
                      {"entries", outcome.counts.entries},
@@ -134,24 +141,62 @@ int report_outcome(const Context& context, const Outcome& outcome) {
   return passed ? exit_good : exit_check_failed;
 }
 
+// A checkpoint of the log, for --older. Whether it is signed, the verification says.
+Result<std::string> read_older(const std::string& file, const tlog::LogPolicy& policy) {
+  CITADEL_ASSIGN(auto text, read_named_file("--older", file, note_file_bytes_max));
+  const auto note = tlog::parse_note(text);
+  const auto head = note ? tlog::Checkpoint::parse(note->text) : std::unexpected(note.error());
+  if (!head) {
+    return fail(Code::invalid_argument,
+                fmt::format("--older: {} holds no checkpoint, as /tlog/checkpoint gives it: {}", file,
+                            head.error().message));
+  }
+  if (head->origin != policy.origin) {
+    return fail(Code::invalid_argument, fmt::format("--older: {} is a checkpoint of the log {}, not of {}",
+                                                    file, head->origin, policy.origin));
+  }
+  return text;
+}
+
 // ---- offline
+
+// What an export in jsonl of the whole log begins with.
+constexpr std::string_view export_begin = "{\"format\":";
 
 Outcome verify_file(const VerifyOptions& options, audit::VerifierOptions verifying) {
   const bool older = verifying.older_checkpoint.has_value();
   audit::ExportVerifier verifier(std::move(verifying), options.pruned);
   const UniqueFd file(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return {.checkpoint = fail_errno(errno, options.file)};
+  if (!file && errno == ENOENT) {
+    return {.checkpoint =
+                fail(Code::invalid_argument, fmt::format("--export: there is no file {}", options.file)),
+            .in_the_way = true};
+  }
+  if (!file) return {.checkpoint = fail_errno(errno, "--export: open " + options.file), .in_the_way = true};
   std::string piece(piece_bytes, '\0');
   Result<void> fed;
-  while (fed) {
+  bool in_the_way = false;
+  for (bool first = true; fed; first = false) {
     const auto n = ::read(file.get(), piece.data(), piece.size());
-    if (n < 0) fed = fail_errno(errno, options.file);
+    in_the_way = n < 0;
+    if (n < 0) fed = fail_errno(errno, "--export: read " + options.file);
     if (n <= 0) break;
+    const auto begin =
+        std::string_view(piece).substr(0, std::min(static_cast<std::size_t>(n), export_begin.size()));
+    if (first && !export_begin.starts_with(begin)) {
+      return {
+          .checkpoint = fail(Code::invalid_argument,
+                             fmt::format("--export: {} is no export that verifies: give what `citadel audit "
+                                         "export -o FILE` writes, in jsonl and without --cursor",
+                                         options.file)),
+          .in_the_way = true};
+    }
     fed = verifier.feed(std::string_view(piece).substr(0, static_cast<std::size_t>(n)));
   }
   Outcome out{.checkpoint =
                   fed ? verifier.finish() : Result<tlog::VerifiedCheckpoint>(std::unexpected(fed.error()))};
   out.held_against_older = older;
+  out.in_the_way = in_the_way;
   if (verifier.verifier()) {
     out.counts = verifier.verifier()->counts();
     out.finding = verifier.verifier()->finding();
@@ -170,7 +215,7 @@ int run_offline(const Context& context, const VerifyOptions& options) {
     return context.report(demanded.error());
   audit::VerifierOptions verifying{.policy = *std::move(policy)};
   if (!options.older.empty()) {
-    auto older = read_file(options.older, note_file_bytes_max);
+    auto older = read_older(options.older, verifying.policy);
     if (!older) return context.report(older.error());
     verifying.older_checkpoint = *std::move(older);
   }
@@ -178,6 +223,11 @@ int run_offline(const Context& context, const VerifyOptions& options) {
 }
 
 // ---- online
+
+// The daemon's, of the caller: what it streams is never found wrong with these codes.
+bool is_refusal(const Error& error) {
+  return error.code == Code::unauthenticated || error.code == Code::permission_denied;
+}
 
 class Online {
  public:
@@ -188,6 +238,7 @@ class Online {
     auto checkpoint = walk();
     Outcome out{.checkpoint = std::move(checkpoint)};
     out.held_against_older = held_against_older_;
+    out.in_the_way = in_the_way_;
     if (walk_) {
       out.counts = walk_->verifier().counts();
       out.finding = walk_->verifier().finding();
@@ -202,6 +253,7 @@ class Online {
   void tell(const Outcome& outcome);
 
  private:
+  Result<audit::VerifierOptions> prepare();
   Result<tlog::VerifiedCheckpoint> walk();
   Result<std::string> get(const std::string& path);
   Result<void> stream(std::uint64_t size);
@@ -210,13 +262,17 @@ class Online {
   ApiClient client_;
   const VerifyOptions& options_;
   std::unique_ptr<LogWalk> walk_;
-  bool held_against_older_ = false, unreadable_ = false;
+  std::optional<TrustedLog> trusted_;
+  std::string keys_;  // that the daemon gave
+  bool held_against_older_ = false, unreadable_ = false, in_the_way_ = false;
 };
 
 Result<std::string> Online::get(const std::string& path) {
   CITADEL_ASSIGN(auto answer, client_.call(http::Method::get, path, "", Deadline::after(patience)));
-  if (answer.status >= 400) return std::unexpected(error_of(answer));
-  return std::move(answer.body);
+  if (answer.status < 400) return std::move(answer.body);
+  auto error = error_of(answer);
+  in_the_way_ = is_refusal(error);
+  return std::unexpected(std::move(error));
 }
 
 // A daemon that meets a damaged row in the middle can only break off; asked from there on, it says why.
@@ -231,39 +287,57 @@ Result<void> Online::stream(std::uint64_t size) {
                           [&](std::string_view piece) { return walk_->feed(piece); });
     if (done || done.error().code != Code::connection_lost) break;
   }
+  in_the_way_ = !done && is_refusal(done.error());
   unreadable_ = !done && done.error().code == Code::corrupt && !walk_->verifier().finding();
   return done;
 }
 
-Result<tlog::VerifiedCheckpoint> Online::walk() {
-  CITADEL_ASSIGN(auto trusted, options_.forget ? std::optional<TrustedLog>() : load_trusted(context_.url));
-  CITADEL_ASSIGN(const auto keys, fetch_keys(client_));
+// All that can fail without the log.
+Result<audit::VerifierOptions> Online::prepare() {
+  CITADEL_TRY(check_state_folder());
+  if (!options_.forget) {
+    CITADEL_ASSIGN(trusted_, load_trusted(context_.url));
+  }
+  CITADEL_ASSIGN(keys_, fetch_keys(client_));
   CITADEL_ASSIGN(auto policy, choose_policy(context_, &client_, options_.key));
   CITADEL_TRY(demand_witnesses(policy, options_.witnesses, options_.quorum));
   audit::VerifierOptions verifying{.policy = std::move(policy)};
-  if (trusted && !trusted->checkpoint.empty()) verifying.older_checkpoint = trusted->checkpoint;
+  if (trusted_ && !trusted_->checkpoint.empty()) verifying.older_checkpoint = trusted_->checkpoint;
   if (!options_.older.empty()) {
-    CITADEL_ASSIGN(verifying.older_checkpoint, read_file(options_.older, note_file_bytes_max));
+    CITADEL_ASSIGN(verifying.older_checkpoint, read_older(options_.older, verifying.policy));
   }
+  return verifying;
+}
+
+Result<tlog::VerifiedCheckpoint> Online::walk() {
+  auto prepared = prepare();
+  if (!prepared) {
+    in_the_way_ = true;
+    return std::unexpected(prepared.error());
+  }
+  audit::VerifierOptions verifying = *std::move(prepared);
   held_against_older_ = verifying.older_checkpoint.has_value();
   CITADEL_ASSIGN(const auto note, get("/tlog/checkpoint"));
   // Its signature comes first: nothing else of a checkpoint means anything.
-  CITADEL_ASSIGN(const auto opened, tlog::open_checkpoint(note, verifying.policy));
+  CITADEL_ASSIGN(const auto opened, open_daemon_checkpoint(note, verifying.policy));
   const auto size = opened.checkpoint.size;
   CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size, [this](const tlog::TilePath& path) {
                    return get("/tlog/" + path.encode());
                  }));
   CITADEL_TRY(stream(size));
   CITADEL_ASSIGN(auto checkpoint, walk_->finish(note));
-  if (!trusted) trusted = TrustedLog{keys, ""};
-  trusted->checkpoint = note;
-  CITADEL_TRY(store_trusted(context_.url, *trusted));
+  if (!trusted_) trusted_ = TrustedLog{keys_, ""};
+  trusted_->checkpoint = note;
+  if (auto kept = store_trusted(context_.url, *trusted_); !kept) {
+    in_the_way_ = true;
+    return std::unexpected(std::move(kept).error().in("keep the checkpoint of a log that is good"));
+  }
   return checkpoint;
 }
 
 void Online::tell(const Outcome& outcome) {
   const bool passed = outcome.checkpoint.has_value();
-  if (options_.silent || (!passed && !is_log_fault(outcome.checkpoint.error()))) return;
+  if (options_.silent || (!passed && !is_fault(outcome))) return;
   const json::object body{{"entries", outcome.counts.entries},
                           {"passed", passed},
                           {"finding", passed ? std::string() : finding_text(outcome).substr(0, 1'000)}};

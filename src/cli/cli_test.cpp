@@ -158,6 +158,58 @@ TEST_F(Program, AFileThatIsNamedAndMissingIsWrongUse) {
   }
 }
 
+// A verifier key of a log that these tests have nothing of.
+constexpr auto verifier_key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+
+TEST_F(Program, AnAuditFileThatIsNamedAndMissingIsWrongUse) {
+  const auto missing = (folder_ / "no.file").string();
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"audit", "verify", "--export", missing, "--key", verifier_key},
+           {"audit", "verify", "--export", "any", "--key", verifier_key, "--older", missing},
+           {"audit", "check-certificate", missing, "--key", verifier_key},
+           {"audit", "check-proof", missing, "--key", verifier_key},
+           {"audit", "append", "--file", missing},
+           {"audit", "key", "--key-file", missing}}) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, exit_wrong_use) << testing::PrintToString(arguments) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(missing));
+    EXPECT_THAT(result.out, IsEmpty());
+  }
+}
+
+TEST_F(Program, AFileThatIsNoExportOrNoCheckpointIsNoFaultOfTheLog) {
+  const auto csv = write("audit.csv", "index,id,time\n"), note = write("older", "nonsense\n");
+  const auto exported = run({"audit", "verify", "--export", csv, "--key", verifier_key});
+  EXPECT_EQ(exported.code, exit_wrong_use);
+  EXPECT_THAT(exported.err, AllOf(HasSubstr("--export: " + csv), HasSubstr("jsonl")));
+  EXPECT_THAT(exported.out, IsEmpty());
+  const auto older = run({"audit", "verify", "--export", csv, "--key", verifier_key, "--older", note});
+  EXPECT_EQ(older.code, exit_wrong_use);
+  EXPECT_THAT(older.err, HasSubstr("--older: " + note + " holds no checkpoint"));
+  EXPECT_THAT(older.out, IsEmpty());
+}
+
+// Nobody listens at this URL: what is said was found before anything was asked, and before anything was
+// erased.
+TEST_F(Program, AuditLooksAtItsOutputFileFirst) {
+  const auto key = write("key", std::string(40, 'k'));
+  const auto nowhere = (folder_ / "none" / "x").string();
+  for (const auto& command : std::vector<std::vector<std::string>>{
+           {"audit", "erase", "--subject", "s", "--reason", "r"},
+           {"audit", "export"},
+           {"audit", "report", "--profile", "soc2", "--from", "2020-01-01", "--to", "2020-02-01"}}) {
+    for (const auto& [file, said] :
+         {std::pair{folder_.string(), "is a folder"}, {nowhere, "there is no folder"}}) {
+      auto arguments = command;
+      arguments.insert(arguments.end(), {"--key-file", key, "--url", "http://127.0.0.1:1", "-o", file});
+      const auto result = run(arguments);
+      EXPECT_EQ(result.code, exit_wrong_use) << testing::PrintToString(arguments) << result.err;
+      EXPECT_THAT(result.err, AllOf(HasSubstr("--out: " + file), HasSubstr(said), Not(HasSubstr("goes on"))));
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_.string() + ".part"));
+}
+
 // Nothing is sent of a file with a fault, so no daemon is needed to be told of it.
 TEST_F(Program, ImportNamesTheLineThatIsWrong) {
   const std::string heading = "TIMESTAMP,ContextTokens,GeneratedTokens\n",

@@ -159,8 +159,10 @@ int run_syslog_export(const Context& context, const SyslogExportOptions& options
   SyslogExport work(context, *std::move(client), options, *std::move(target));
   const auto done = work.run();
   if (!done) {
-    *context.err << fmt::format("\nthe same command goes on; how far the receiver has read stands in {}\n",
-                                work.state_file().string());
+    std::error_code ignored;
+    if (passes(done.error()) && std::filesystem::exists(work.state_file(), ignored))
+      *context.err << fmt::format("\nthe same command goes on; how far the receiver has read stands in {}\n",
+                                  work.state_file().string());
     return context.report(done.error());
   }
   *context.err << fmt::format("{} entries sent\n", format_count(static_cast<std::int64_t>(work.sent())));

@@ -52,6 +52,7 @@ def check_hold(trail):
     citadel.run("audit", "hold", "release", hold, "--reason", "it is settled")
     assert trail.wait_event("audit.hold_released")["reason"] == "it is settled"
     citadel.run("audit", "hold", "release", hold, "--reason", "again", expect=1)
+    citadel.run("audit", "hold", "release", hold, "--reason", "  ", expect=2)
     assert citadel.run("audit", "hold", "list") == "no holds\n"
     assert citadel.run_json("audit", "hold", "list", "--all")["holds"][0]["release_reason"] == "it is settled"
     for body, field in (({"reason": "x"}, None), ({"subject": "a"}, "/reason"), ({"reason": "x", "object": {"type": "m"}}, "/object/id"),
@@ -74,6 +75,11 @@ def check_erasure(trail):
     # What the database says is encrypted: the plain text is in none of its tables even now.
     assert not trail.tables_with(SECRET), trail.tables_with(SECRET)
     wrapped = trail.psql(f"SELECT encode(wrapped_key, 'hex') FROM audit.subject_key WHERE subject = '{SUBJECT}'")
+
+    # Nothing is destroyed where the certificate cannot be written.
+    for nowhere in (citadel.folder, citadel.folder / "none" / "certificate.json"):
+        citadel.run("audit", "erase", "--subject", SUBJECT, "--reason", "article 17", "-o", str(nowhere), expect=2)
+    assert SECRET in citadel.run("audit", "get", str(ours[0]), "--open")
 
     file = citadel.folder / "certificate.json"
     citadel.run("audit", "erase", "--subject", SUBJECT, "--reason", "article 17", "-o", str(file))

@@ -13,6 +13,7 @@ import urllib.request
 from audit_api import AuditApi, event, past_triggers, uuid7
 from citadel_process import BINARY, Citadel, reserve_port, wait_until
 
+OTHER_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 TLOG_READER = os.environ.get("CITADEL_TEST_TLOG_READER")
 
 
@@ -157,6 +158,16 @@ def check_export(audit):
         bad.write_text(forged)
         fault = citadel.run("audit", "verify", "--export", str(bad), "--key", key, expect=1)
         assert "FAULT" in fault, (name, fault)
+    # What says nothing of the log is no fault of it; the key of another log names both.
+    csv = citadel.folder / "log.csv"
+    citadel.run("audit", "export", "--format", "csv", "-o", str(csv))
+    wrong = citadel.folder / "wrong.key"
+    wrong.write_text("k" * 40)
+    wrong.chmod(0o600)
+    for arguments, code in ((("--export", str(csv), "--key", key), 2), (("--older", str(csv)), 2), (("--key-file", str(wrong)), 1)):
+        assert citadel.run("audit", "verify", *arguments, expect=code) == "", arguments
+    fault = citadel.run("audit", "verify", "--silent", "--key", OTHER_KEY, expect=1)
+    assert "PeterNeumann" in fault and key.split("+")[0] in fault, fault
     for form, mark in (("csv", "index,"), ("ocsf", '"class_uid"'), ("cef", "CEF:0|"), ("syslog", "<")):
         lines = citadel.run("audit", "export", "--format", form).splitlines()
         assert mark in lines[0] and len(lines) >= entries, (form, lines[:2])
@@ -217,7 +228,7 @@ def check_tampering(audit, index):
     # One bit of the id.
     fault = tampered(audit, "a leaf", f"UPDATE audit.entry SET leaf = set_byte(leaf, 5, get_byte(leaf, 5) # 1) WHERE idx = {index};",
                      leaf_back, index)
-    assert str(index) in fault["fault"], fault
+    assert str(index) in fault["fault"] and "the leaf is not the one that the tree holds" in fault["fault"], fault
     tampered(audit, "a leaf that cannot be read", f"UPDATE audit.entry SET leaf = '\\x00' WHERE idx = {index};", leaf_back, index)
     tampered(audit, "what an event says",
              f"UPDATE audit.event SET envelope = set_byte(envelope, 20, get_byte(envelope, 20) # 1) WHERE idx = {index};",
