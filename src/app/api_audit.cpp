@@ -15,6 +15,9 @@ namespace {
 using http::Request;
 using http::Response;
 
+constexpr citadel::json::ParseLimits object_limits{.depth_max = 3, .size_bytes_max = 64 << 10};
+constexpr std::size_t reason_bytes_max = 1'000;
+
 // "/3/actor/id: is missing", "line 4, /time: must …", "limit: must …": the field, or nothing.
 std::string_view field_of(std::string_view message) {
   if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
@@ -49,20 +52,11 @@ Task<Response> get_key(ApiContextPtr context, Request&) {
   co_return Response::json(200, out.take());
 }
 
-Result<boost::json::value> read_object(const Request& request) {
-  CITADEL_ASSIGN(auto value,
-                 citadel::json::parse(request.body, {.depth_max = 2, .size_bytes_max = 64 << 10}));
-  if (!value.is_object()) return fail(Code::invalid_argument, "the body must be an object");
-  return value;
-}
-
 Task<Response> post_accept_fork(ApiContextPtr context, Request& request) {
   const auto body = read_object(request);
   if (!body) co_return audit_problem(request, body.error());
   citadel::json::ObjectReader in(body->get_object());
-  const std::string reason(in.text("reason", {.bytes_min = 1, .bytes_max = 1'000}));
-  if (!reason.empty() && reason.find_first_not_of(" \t\r\n") == std::string::npos)
-    in.refuse("reason", "must say why, and is blank");
+  const auto reason = read_reason(in);
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
   const auto who = fmt::format("key:{} from {}", request.principal, request.remote);
   const auto accepted =
@@ -115,6 +109,19 @@ Task<Response> post_report(ApiContextPtr context, Request& request) {
 }
 
 }  // namespace
+
+Result<boost::json::value> read_object(const Request& request) {
+  CITADEL_ASSIGN(auto value, citadel::json::parse(request.body, object_limits));
+  if (!value.is_object()) return fail(Code::invalid_argument, "the body must be an object");
+  return value;
+}
+
+std::string read_reason(citadel::json::ObjectReader& in) {
+  std::string reason(in.text("reason", {.bytes_min = 1, .bytes_max = reason_bytes_max}));
+  if (!reason.empty() && reason.find_first_not_of(" \t\r\n") == std::string::npos)
+    in.refuse("reason", "must say why, and is blank");
+  return reason;
+}
 
 Response audit_problem(const Request& request, const Error& error) {
   if (error.code == Code::corrupt) {

@@ -9,14 +9,12 @@
 #include "audit/key_rotation.hpp"
 #include "base/time_text.hpp"
 #include "json/object_reader.hpp"
-#include "json/parse.hpp"
 #include "json/writer.hpp"
 
 namespace citadel::app {
 namespace {
 
 using citadel::json::ObjectReader;
-using citadel::json::TextLimits;
 using http::Request;
 using http::Response;
 
@@ -25,22 +23,6 @@ constexpr auto long_time = std::chrono::minutes(10);
 // What is left of the deadline for an answer, once the wait for a proof has ended.
 constexpr auto answer_time = std::chrono::seconds(2);
 constexpr auto look_again = std::chrono::milliseconds(50);
-constexpr TextLimits reason_limits{.bytes_min = 1, .bytes_max = 1'000};
-
-// It stands in the log for ever, and has to say something.
-std::string reason_of(ObjectReader& in) {
-  std::string reason(in.text("reason", reason_limits));
-  if (!reason.empty() && reason.find_first_not_of(" \t\r\n") == std::string::npos)
-    in.refuse("reason", "must say why, and is blank");
-  return reason;
-}
-
-Result<boost::json::value> read_object(const Request& request) {
-  CITADEL_ASSIGN(auto value,
-                 citadel::json::parse(request.body, {.depth_max = 3, .size_bytes_max = 64 << 10}));
-  if (!value.is_object()) return fail(Code::invalid_argument, "the body must be an object");
-  return value;
-}
 
 audit::Caller caller_of(const Request& request) {
   const auto actor = actor_of(request);
@@ -90,7 +72,7 @@ Result<HoldRequest> read_hold(const Request& request) {
   } else if (object != nullptr) {
     in.refuse("object", "must be {\"type\", \"id\"}");
   }
-  out.reason = reason_of(in);
+  out.reason = read_reason(in);
   CITADEL_TRY(in.finish());
   return out;
 }
@@ -151,10 +133,10 @@ Task<Result<std::string>> holds(ApiContextPtr context, Request& request) {
   co_return out.take();
 }
 
-Result<std::string> read_reason(const Request& request) {
+Result<std::string> read_release(const Request& request) {
   CITADEL_ASSIGN(const auto body, read_object(request));
   ObjectReader in(body.get_object());
-  std::string reason = reason_of(in);
+  std::string reason = read_reason(in);
   CITADEL_TRY(in.finish());
   return reason;
 }
@@ -162,7 +144,7 @@ Result<std::string> read_reason(const Request& request) {
 Task<Response> post_release(ApiContextPtr context, Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) co_return audit_problem(request, Error(Code::invalid_argument, "id: is not a UUID"));
-  auto reason = read_reason(request);
+  auto reason = read_release(request);
   if (!reason) co_return audit_problem(request, reason.error());
   const auto hold = co_await on_data_plane(
       *context,
@@ -183,7 +165,7 @@ Result<ErasureRequest> read_erasure(const Request& request) {
   ErasureRequest out;
   out.subject = in.text("subject", {});
   out.tenant = in.optional_text("tenant", {}).value_or("default");
-  out.reason = reason_of(in);
+  out.reason = read_reason(in);
   CITADEL_TRY(in.finish());
   return out;
 }

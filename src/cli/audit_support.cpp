@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/file.hpp"
+#include "cli/state_folder.hpp"
 #include "crypto/sha256.hpp"
 #include "json/serialize.hpp"
 
@@ -17,8 +18,9 @@ namespace {
 constexpr std::size_t state_bytes_max = 1 << 20;
 constexpr std::string_view separator = "\n--\n";
 
-std::filesystem::path trusted_file(const std::string& url) {
-  return state_folder() / fmt::format("audit-{}", to_hex(crypto::sha256(as_bytes(url))).substr(0, 16));
+Result<std::filesystem::path> trusted_file(const std::string& url) {
+  CITADEL_ASSIGN(const auto folder, state_folder());
+  return folder / fmt::format("audit-{}", to_hex(crypto::sha256(as_bytes(url))).substr(0, 16));
 }
 
 Result<std::vector<tlog::NoteVerifier>> keys_of_lines(const std::string& lines, std::string_view given) {
@@ -56,15 +58,6 @@ Result<tlog::LogPolicy> policy_of_lines(const std::string& lines, std::string_vi
 
 }  // namespace
 
-std::filesystem::path state_folder() {
-  const char* const state = std::getenv("XDG_STATE_HOME");
-  const char* const home = std::getenv("HOME");
-  const std::filesystem::path base = state != nullptr && *state != '\0' ? std::filesystem::path(state)
-                                     : home != nullptr ? std::filesystem::path(home) / ".local/state"
-                                                       : std::filesystem::path("/tmp");
-  return base / "citadel";
-}
-
 Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file) {
   CITADEL_ASSIGN(const auto lines, lines_of_key(key_or_file, "--key"));
   return policy_of_lines(lines, "--key " + key_or_file);
@@ -92,17 +85,17 @@ Result<void> demand_witnesses(tlog::LogPolicy& policy, const std::vector<std::st
 }
 
 Result<std::optional<TrustedLog>> load_trusted(const std::string& url) {
-  const auto text = read_file(trusted_file(url), state_bytes_max);
+  CITADEL_ASSIGN(const auto file, trusted_file(url));
+  const auto text = read_file(file, state_bytes_max);
   if (!text && text.error().code == Code::not_found) return std::optional<TrustedLog>();
   if (!text) return std::unexpected(text.error());
   const auto at = text->find(separator);
-  if (at == std::string::npos)
-    return fail(Code::corrupt, fmt::format("{} is not ours", trusted_file(url).string()));
+  if (at == std::string::npos) return fail(Code::corrupt, fmt::format("{} is not ours", file.string()));
   return std::optional(TrustedLog{text->substr(0, at), text->substr(at + separator.size())});
 }
 
 Result<void> store_trusted(const std::string& url, const TrustedLog& trusted) {
-  const auto file = trusted_file(url);
+  CITADEL_ASSIGN(const auto file, trusted_file(url));
   std::error_code ignored;  // shows in the write, with the name
   std::filesystem::create_directories(file.parent_path(), ignored);
   return write_file_durably(file, fmt::format("{}{}{}", trusted.key, separator, trusted.checkpoint), 0600);
@@ -124,7 +117,7 @@ Result<std::string> fetch_keys(ApiClient& client) {
 Result<tlog::LogPolicy> choose_policy(const Context& context, ApiClient* client, const std::string& given) {
   if (!given.empty()) return policy_of_key(given);
   CITADEL_ASSIGN(const auto trusted, load_trusted(context.url));
-  if (trusted) return policy_of_lines(trusted->key, trusted_file(context.url).string());
+  if (trusted) return policy_of_lines(trusted->key, "what was verified before");
   if (client == nullptr) {
     return fail(Code::invalid_argument,
                 "--key: give the log's verifier key, as `citadel audit key` prints it");
@@ -172,7 +165,7 @@ Result<void> check_out_file(const std::filesystem::path& file) {
 }
 
 Result<void> check_state_folder() {
-  const auto folder = state_folder();
+  CITADEL_ASSIGN(const auto folder, state_folder());
   std::error_code ignored;  // shows in the check, with the name
   std::filesystem::create_directories(folder, ignored);
   if (::access(folder.c_str(), W_OK | X_OK) == 0) return {};

@@ -12,9 +12,6 @@
 
 namespace citadel::cli {
 
-// $XDG_STATE_HOME/citadel, or ~/.local/state/citadel.
-std::filesystem::path state_folder();
-
 // Whom to trust about a log. --key is a verifier key, or a file whose lines are some.
 Result<tlog::LogPolicy> policy_of_key(const std::string& key_or_file);
 

@@ -210,6 +210,15 @@ TEST_F(Program, AuditLooksAtItsOutputFileFirst) {
   EXPECT_FALSE(std::filesystem::exists(folder_.string() + ".part"));
 }
 
+// In a folder that all may write to another user would choose what an auditor believes.
+TEST_F(Program, WithoutAFolderOfItsOwnNothingIsVerified) {
+  const auto key = write("key", std::string(40, 'k'));
+  const auto result = run({"audit", "verify", "--key-file", key, "--url", "http://127.0.0.1:1"},
+                          {"HOME=", "XDG_STATE_HOME="});
+  EXPECT_EQ(result.code, exit_wrong_use) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("neither HOME nor XDG_STATE_HOME is set"));
+}
+
 // Nothing is sent of a file with a fault, so no daemon is needed to be told of it.
 TEST_F(Program, ImportNamesTheLineThatIsWrong) {
   const std::string heading = "TIMESTAMP,ContextTokens,GeneratedTokens\n",

@@ -20,6 +20,7 @@
 #include "cli/api_client.hpp"
 #include "cli/commands.hpp"
 #include "cli/json_text.hpp"
+#include "cli/state_folder.hpp"
 #include "cli/table.hpp"
 #include "crypto/sha256.hpp"
 #include "json/parse.hpp"
@@ -143,18 +144,14 @@ class Import {
   std::size_t next_ = 0, resumed_at_ = 0;
 };
 
-// Empty where nobody says where: a folder that all may write to would let another user choose what is
-// written.
+// Empty where nobody says where.
 std::filesystem::path Import::state_file() const {
   if (!options_.state.empty()) return options_.state;
-  const char* const state = std::getenv("XDG_STATE_HOME");
-  const char* const home = std::getenv("HOME");
-  const bool has_state = state != nullptr && *state != '\0';
-  if (!has_state && (home == nullptr || *home == '\0')) return {};
-  const auto base = has_state ? std::filesystem::path(state) : std::filesystem::path(home) / ".local/state";
+  const auto folder = state_folder();
+  if (!folder) return {};
   // One an address, so that two instances do not push each other's aside.
   const auto where = to_hex(crypto::sha256(as_bytes(context_.url))).substr(0, 8);
-  return base / "citadel" / fmt::format("import-{}-{}", digest_.substr(0, 16), where);
+  return *folder / fmt::format("import-{}-{}", digest_.substr(0, 16), where);
 }
 
 void Import::read_state() {

@@ -9,6 +9,7 @@
 #include "base/file.hpp"
 #include "cli/audit_support.hpp"
 #include "cli/export_lines.hpp"
+#include "cli/state_folder.hpp"
 #include "cli/syslog_sender.hpp"
 #include "cli/table.hpp"
 #include "crypto/sha256.hpp"
@@ -33,12 +34,7 @@ class SyslogExport {
       : context_(context),
         client_(std::move(client)),
         options_(options),
-        sender_(std::move(target), options.ca) {
-    if (options_.state.empty()) {
-      const auto name = to_hex(crypto::sha256(as_bytes(context.url + " " + options.to))).substr(0, 16);
-      options_.state = state_folder() / fmt::format("syslog-{}", name);
-    }
-  }
+        sender_(std::move(target), options.ca) {}
 
   Result<void> run();
   std::uint64_t sent() const { return sent_; }
@@ -124,6 +120,11 @@ Result<void> SyslogExport::stream(std::uint64_t first) {
 }
 
 Result<void> SyslogExport::run() {
+  if (options_.state.empty()) {
+    CITADEL_ASSIGN(const auto folder, state_folder());
+    const auto name = to_hex(crypto::sha256(as_bytes(context_.url + " " + options_.to))).substr(0, 16);
+    options_.state = folder / fmt::format("syslog-{}", name);
+  }
   CITADEL_ASSIGN(const auto answer,
                  client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
   if (answer.status >= 400) return std::unexpected(error_of(answer));

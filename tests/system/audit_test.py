@@ -11,7 +11,8 @@ import urllib.error
 import urllib.request
 
 from audit_api import AuditApi, event, past_triggers, uuid7
-from citadel_process import BINARY, Citadel, reserve_port, wait_until
+from audit_trail import AuditDaemon
+from citadel_process import Citadel, wait_until
 
 OTHER_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 TLOG_READER = os.environ.get("CITADEL_TEST_TLOG_READER")
@@ -378,55 +379,10 @@ def check_killed(citadel):
     print(f"{len(load.acknowledged)} events acknowledged over three kills, {verified['entries']} entries verified")
 
 
-class SecondDaemon:
-    """`citadel serve` on the same database, with the same keys, and journals of its own."""
-
-    def __init__(self, citadel):
-        self.folder = citadel.folder / "second"
-        self.folder.mkdir()
-        port = reserve_port()
-        self.url, self.key = f"http://127.0.0.1:{port}", "s" * 40
-        (self.folder / "admin.key").write_text(self.key)
-        (self.folder / "admin.key").chmod(0o600)
-        self.config = self.folder / "citadel.toml"
-        self.config.write_text(f"""
-[http]
-listen = "127.0.0.1:{port}"
-[database]
-port = {citadel.pgpool}
-password_file = "{citadel.data}/secrets/citadel_app.password"
-[journal]
-folder = "{self.folder}/journal"
-[audit]
-signing_key_file = "{citadel.data}/audit-signing.key"
-master_key_file = "{citadel.data}/audit-master.key"
-journal_folder = "{self.folder}/audit-journal"
-checkpoint_folder = "{self.folder}/checkpoint"
-[admin]
-key_file = "{self.folder}/admin.key"
-""")
-        self.start()
-
-    def start(self):
-        with open(self.folder / "serve.log", "ab") as log:
-            self.process = subprocess.Popen([BINARY, "serve", "--config", str(self.config)], stdout=subprocess.PIPE, stderr=log)
-        assert self.process.stdout.readline().startswith(b"ready"), (self.folder / "serve.log").read_text()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def stop(self):
-        self.process.terminate()
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        assert code == 0, (code, (self.folder / "serve.log").read_text())
-
-
 def check_two_daemons(citadel):
     """They take turns at one log, also where one dies while it has its turn: no gap, no fork."""
-    audit, second = Audit(citadel), SecondDaemon(citadel)
+    audit, second = Audit(citadel), AuditDaemon(citadel, "second")
+    second.start()
     with Load(citadel.url, admin_key(citadel), 3) as ours, Load(second.url, second.key, 3) as theirs:
         for _ in range(3):
             ours.wait_for_more(200)
