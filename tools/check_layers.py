@@ -6,7 +6,7 @@
 Rules, each proven able to fail by check_layers_test.py:
   floor      an include points to a room of a strictly lower floor (the floors are read from add_room in CMakeLists.txt)
   room       a quoted include names a room, or tests/support in a test; never a path with ".."
-  home       OpenSSL only in crypto, libpq only in pg/detail, Beast only in http, TOML and CLI11 only where they are read
+  home       OpenSSL only in crypto, libpq only in pg/detail, Beast only in http, TOML only in app, CLI11 only in cli/command_line.cpp
   sleep      no thread sleeps; in a test no coroutine does either (tests/sim, where time is virtual, aside)
   detached   coroutines are spawned by a Gate; `detached` stands in aio and in tests only
   registered each .cpp, and each *_test.py of tests/, is built or run: its CMakeLists.txt names it outside of comments, and
@@ -33,7 +33,7 @@ HOMES = [  # what, how an include or a name of it looks, where it may stand (beg
     ("libpq", re.compile(r'#include\s*[<"](libpq|pg_config|postgres_ext)|\bPG(conn|result|cancel)\b'), ("pg/detail/",)),
     ("Beast", re.compile(r'#include\s*[<"]boost/beast'), ("http/",)),
     ("toml++", re.compile(r'#include\s*[<"]toml\+\+'), ("app/",)),
-    ("CLI11", re.compile(r'#include\s*[<"]CLI/'), ("cli/",)),
+    ("CLI11", re.compile(r'#include\s*[<"]CLI/'), ("cli/command_line.cpp",)),
 ]
 THREAD_SLEEP = re.compile(r"\bthis_thread::sleep_|\busleep\s*\(|\bnanosleep\s*\(|(?<!\w)::sleep\s*\(")
 ANY_SLEEP = re.compile(THREAD_SLEEP.pattern + r"|\bsleep_(for|until)\s*\(")

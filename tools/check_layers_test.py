@@ -20,6 +20,8 @@ GOOD = {
     "src/pg/detail/wire.cpp": "#include <libpq-fe.h>\nPGconn* connection;\n",
     "src/http/CMakeLists.txt": "add_room(http FLOOR 6 SOURCES server.cpp)\n",
     "src/http/server.cpp": "#include <boost/beast/core.hpp>\n",
+    "src/cli/CMakeLists.txt": "add_room(cli FLOOR 8 SOURCES command_line.cpp)\n",
+    "src/cli/command_line.cpp": "#include <CLI/CLI.hpp>\n",
     "tests/support/CMakeLists.txt": "add_library(support STATIC ports.cpp)\n",
     "tests/support/ports.hpp": "// Ports.\n#pragma once\n",
     "tests/support/ports.cpp": "\n",
@@ -74,6 +76,8 @@ class Rules(unittest.TestCase):
         self.expect(self.source("void f(PGconn*);\n"), "home", "src/base/a.cpp")
         self.expect({"src/pg/CMakeLists.txt": "add_room(pg FLOOR 2 SOURCES x.cpp detail/wire.cpp)\n",
                      "src/pg/x.cpp": "#include <libpq-fe.h>\n"}, "home", "src/pg/x.cpp")
+        self.expect({"src/cli/CMakeLists.txt": "add_room(cli FLOOR 8 SOURCES command_line.cpp up_command.cpp)\n",
+                     "src/cli/up_command.cpp": "#include <CLI/CLI.hpp>\n"}, "home", "src/cli/up_command.cpp")
 
     def test_a_sleep(self):
         for call in ("std::this_thread::sleep_for(1s)", "usleep(5)", "::sleep(1)", "nanosleep(&a, &b)"):

@@ -1,20 +1,18 @@
-#include <CLI/CLI.hpp>
-#include <iostream>
+#include <ostream>
 
 #include "app/config.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 
 namespace citadel::cli {
 namespace {
 
-void add_global_options(CLI::App& app, Context& context) {
-  app.add_option("--url", context.url, "The daemon to talk to")
-      ->envname("CITADEL_URL")
-      ->capture_default_str();
+void add_global_options(Command app, Context& context) {
+  app.add_option("--url", context.url, "The daemon to talk to").envname("CITADEL_URL").show_default();
   app.add_option("--key-file", context.key_file, "File with the API key")
-      ->envname("CITADEL_KEY_FILE")
-      ->capture_default_str();
+      .envname("CITADEL_KEY_FILE")
+      .show_default();
   app.add_flag("--json", context.json, "Print JSON for programs");
 }
 
@@ -35,13 +33,14 @@ int Context::report(const Error& error) const {
 }
 
 int run_command_line(int argc, const char* const* argv, Context& context) {
-  CLI::App app("Citadel: the data layer behind an AI gateway.", "citadel");
+  CommandLine command_line("citadel", "Citadel: the data layer behind an AI gateway.");
+  const auto app = command_line.root();
   if (context.key_file.empty())
     context.key_file = app::default_data_folder(context.environment) / "admin.key";
   // A subcommand takes the global options too: `citadel usage --json` and `citadel --json usage` are the
   // same.
   app.fallthrough();
-  app.require_subcommand(1);
+  app.require_subcommand();
   add_global_options(app, context);
   add_up_command(app, context);
   add_serve_command(app, context);
@@ -56,13 +55,9 @@ int run_command_line(int argc, const char* const* argv, Context& context) {
   add_verify_command(app, context);
   add_bench_command(app, context);
   add_version_command(app, context);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    // Help is a "parse error" of code 0 to CLI11; all others are wrong use, whatever code CLI11 has for them.
-    return app.exit(error, *context.out, *context.err) == 0 ? exit_good : exit_wrong_use;
-  }
-  return context.exit_code;
+  const auto outcome = command_line.parse(argc, argv, *context.out, *context.err);
+  if (outcome == ParseOutcome::ran) return context.exit_code;
+  return outcome == ParseOutcome::help ? exit_good : exit_wrong_use;
 }
 
 }  // namespace citadel::cli

@@ -1,7 +1,6 @@
 // citadel audit append: one event from options, or events from a file or standard input.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <iterator>
@@ -10,6 +9,7 @@
 #include "base/file.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/table.hpp"
 #include "json/parse.hpp"
 #include "json/serialize.hpp"
@@ -112,28 +112,28 @@ int run_append(const Context& context, const AppendOptions& options) {
 
 }  // namespace
 
-void add_audit_append(CLI::App& audit, Context& context) {
-  auto* const append = audit.add_subcommand("append", "Record events");
+void add_audit_append(Command audit, Context& context) {
+  const auto append = audit.add_subcommand("append", "Record events");
   const auto options = std::make_shared<AppendOptions>();
-  append->add_option("--file,-f", options->file, "Events as JSON or a line each; - is standard input");
-  append->add_option("--ack", options->ack, "journal, database or checkpoint")->capture_default_str();
-  append->add_option("--action", options->action, "What was done: model_version.promote, x.your_own");
-  append->add_option("--actor", options->actor, "Who did it, TYPE:ID");
-  append->add_option("--object", options->object, "To which thing, TYPE:ID");
-  append->add_option("--outcome", options->outcome, "success, failure, denied or unknown");
-  append->add_option("--reason", options->reason, "Why");
-  append->add_option("--tenant", options->tenant, "The tenant; default");
-  append->add_option("--subject", options->subject, "Whose data prompt, response, tool and details hold");
-  append->add_option("--trace", options->trace_id, "W3C trace id");
-  append->add_option("--request", options->request_id, "Request id");
-  append->add_option("--time", options->time, "When it happened, RFC 3339; now");
-  append->add_option("--id", options->id, "A UUID of version 7: sent again, it is stored once");
-  append->add_option("--idempotency-key", options->key, "The same, made of any text");
-  append->add_option("--prompt", options->prompt, "JSON, or a text; encrypted");
-  append->add_option("--response", options->response, "The same");
-  append->add_option("--tool", options->tool, "The same");
-  append->add_option("--details", options->details, "The same");
-  append->callback([&context, options] { context.exit_code = run_append(context, *options); });
+  append.add_option("--file,-f", options->file, "Events as JSON or a line each; - is standard input");
+  append.add_option("--ack", options->ack, "journal, database or checkpoint").show_default();
+  append.add_option("--action", options->action, "What was done: model_version.promote, x.your_own");
+  append.add_option("--actor", options->actor, "Who did it, TYPE:ID");
+  append.add_option("--object", options->object, "To which thing, TYPE:ID");
+  append.add_option("--outcome", options->outcome, "success, failure, denied or unknown");
+  append.add_option("--reason", options->reason, "Why");
+  append.add_option("--tenant", options->tenant, "The tenant; default");
+  append.add_option("--subject", options->subject, "Whose data prompt, response, tool and details hold");
+  append.add_option("--trace", options->trace_id, "W3C trace id");
+  append.add_option("--request", options->request_id, "Request id");
+  append.add_option("--time", options->time, "When it happened, RFC 3339; now");
+  append.add_option("--id", options->id, "A UUID of version 7: sent again, it is stored once");
+  append.add_option("--idempotency-key", options->key, "The same, made of any text");
+  append.add_option("--prompt", options->prompt, "JSON, or a text; encrypted");
+  append.add_option("--response", options->response, "The same");
+  append.add_option("--tool", options->tool, "The same");
+  append.add_option("--details", options->details, "The same");
+  append.callback([&context, options] { context.exit_code = run_append(context, *options); });
 }
 
 }  // namespace citadel::cli

@@ -2,7 +2,6 @@
 // shows it to whoever has the log's public key.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "base/file.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "json/serialize.hpp"
 
 namespace citadel::cli {
@@ -108,26 +108,26 @@ int run_check(const Context& context, const EraseOptions& options) {
 
 }  // namespace
 
-void add_audit_erase(CLI::App& audit, Context& context) {
+void add_audit_erase(Command audit, Context& context) {
   const auto options = std::make_shared<EraseOptions>();
-  auto* const erase = audit.add_subcommand("erase", "Destroy the contents of all events of a subject");
-  erase->add_option("--subject", options->subject, "Whose")->required();
-  erase->add_option("--tenant", options->tenant, "Of which tenant; default: default");
-  erase->add_option("--reason", options->reason, "Why: it stands in the log and in the certificate")
-      ->required();
-  erase->add_option("--out,-o", options->file, "The certificate's file; default: standard output");
-  erase->callback([&context, options] { context.exit_code = run_erase(context, *options); });
+  const auto erase = audit.add_subcommand("erase", "Destroy the contents of all events of a subject");
+  erase.add_option("--subject", options->subject, "Whose").required();
+  erase.add_option("--tenant", options->tenant, "Of which tenant; default: default");
+  erase.add_option("--reason", options->reason, "Why: it stands in the log and in the certificate")
+      .required();
+  erase.add_option("--out,-o", options->file, "The certificate's file; default: standard output");
+  erase.callback([&context, options] { context.exit_code = run_erase(context, *options); });
 
-  auto* const certificate = audit.add_subcommand("certificate", "Get the certificate of an erasure again");
-  certificate->add_option("ID", options->id, "The erasure's id")->required();
-  certificate->add_option("--out,-o", options->file, "The file; default: standard output");
-  certificate->callback([&context, options] { context.exit_code = run_certificate(context, *options); });
+  const auto certificate = audit.add_subcommand("certificate", "Get the certificate of an erasure again");
+  certificate.add_option("ID", options->id, "The erasure's id").required();
+  certificate.add_option("--out,-o", options->file, "The file; default: standard output");
+  certificate.callback([&context, options] { context.exit_code = run_certificate(context, *options); });
 
-  auto* const check = audit.add_subcommand("check-certificate", "Check a certificate, without the daemon");
-  check->add_option("FILE", options->file, "What `audit erase` wrote")->required();
-  check->add_option("--key", options->key, "The log's verifier key, or a file of them");
-  check->add_option("--subject", options->subject, "Check that it is of this subject, too");
-  check->callback([&context, options] { context.exit_code = run_check(context, *options); });
+  const auto check = audit.add_subcommand("check-certificate", "Check a certificate, without the daemon");
+  check.add_option("FILE", options->file, "What `audit erase` wrote").required();
+  check.add_option("--key", options->key, "The log's verifier key, or a file of them");
+  check.add_option("--subject", options->subject, "Check that it is of this subject, too");
+  check.callback([&context, options] { context.exit_code = run_check(context, *options); });
 }
 
 }  // namespace citadel::cli

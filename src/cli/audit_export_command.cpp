@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -15,6 +14,7 @@
 #include "base/file.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/export_lines.hpp"
 #include "cli/syslog_export.hpp"
 #include "cli/table.hpp"
@@ -213,29 +213,30 @@ int run_export(const Context& context, const ExportOptions& options) {
 
 }  // namespace
 
-void add_audit_export(CLI::App& audit, Context& context) {
-  auto* const command =
+void add_audit_export(Command audit, Context& context) {
+  const auto command =
       audit.add_subcommand("export", "Write the log to a file; broken off, it goes on where it ended");
   const auto options = std::make_shared<ExportOptions>();
-  command->add_option("--out,-o", options->file, "The file; - is standard output")->capture_default_str();
-  command->add_option("--format", options->format, "jsonl (verifies offline), csv, ocsf, cef or syslog")
-      ->capture_default_str();
-  command->add_flag("--sealed", options->sealed, "Leave out prompt, response, tool and details");
-  command->add_option("--cursor", options->cursor,
-                      "Begin at this index; lines alone then, which verify no more");
-  auto* const to = command->add_option("--to", options->syslog.to,
-                                       "With --format syslog: send to tcp://HOST:PORT or tls://HOST:PORT");
-  command->add_option("--ca", options->syslog.ca, "With tls: the issuers to trust (PEM); else the system's")
-      ->needs(to);
-  command->add_option("--state", options->syslog.state, "Where it stands how far the receiver has read")
-      ->needs(to);
+  command.add_option("--out,-o", options->file, "The file; - is standard output").show_default();
+  command.add_option("--format", options->format, "jsonl (verifies offline), csv, ocsf, cef or syslog")
+      .show_default();
+  command.add_flag("--sealed", options->sealed, "Leave out prompt, response, tool and details");
+  command.add_option("--cursor", options->cursor,
+                     "Begin at this index; lines alone then, which verify no more");
   command
-      ->add_option("--repeat", options->syslog.repeat,
-                   "Entries to send again, before those that were read, after a broken export")
-      ->capture_default_str()
-      ->needs(to);
-  to->excludes("--out");
-  command->callback([&context, options] { context.exit_code = run_export(context, *options); });
+      .add_option("--to", options->syslog.to,
+                  "With --format syslog: send to tcp://HOST:PORT or tls://HOST:PORT")
+      .excludes("--out");
+  command.add_option("--ca", options->syslog.ca, "With tls: the issuers to trust (PEM); else the system's")
+      .needs("--to");
+  command.add_option("--state", options->syslog.state, "Where it stands how far the receiver has read")
+      .needs("--to");
+  command
+      .add_option("--repeat", options->syslog.repeat,
+                  "Entries to send again, before those that were read, after a broken export")
+      .show_default()
+      .needs("--to");
+  command.callback([&context, options] { context.exit_code = run_export(context, *options); });
 }
 
 }  // namespace citadel::cli

@@ -1,7 +1,6 @@
 // citadel audit keygen, key, accept-fork.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
@@ -9,6 +8,7 @@
 #include "app/audit_secrets.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/instance.hpp"
 #include "json/serialize.hpp"
 
@@ -78,26 +78,26 @@ int run_accept_fork(const Context& context, const std::string& reason) {
 
 }  // namespace
 
-void add_audit_key(CLI::App& audit, Context& context) {
-  auto* const keygen = audit.add_subcommand("keygen", "Make the signing key and the master key of a new log");
+void add_audit_key(Command audit, Context& context) {
+  const auto keygen = audit.add_subcommand("keygen", "Make the signing key and the master key of a new log");
   const auto options = std::make_shared<KeygenOptions>();
-  keygen->add_option("--config", options->config, "The configuration that names the files");
-  keygen->add_option("--origin", options->origin,
-                     "The log's name, like example.com/audit; default: a unique one");
-  keygen->add_option("--signing-key", options->signing,
-                     "The signing key's file, in place of audit.signing_key_file");
-  keygen->add_option("--master-key", options->master,
-                     "The master key's file, in place of audit.master_key_file");
-  keygen->callback([&context, options] { context.exit_code = run_keygen(context, *options); });
+  keygen.add_option("--config", options->config, "The configuration that names the files");
+  keygen.add_option("--origin", options->origin,
+                    "The log's name, like example.com/audit; default: a unique one");
+  keygen.add_option("--signing-key", options->signing,
+                    "The signing key's file, in place of audit.signing_key_file");
+  keygen.add_option("--master-key", options->master,
+                    "The master key's file, in place of audit.master_key_file");
+  keygen.callback([&context, options] { context.exit_code = run_keygen(context, *options); });
 
-  auto* const key = audit.add_subcommand("key", "Print the verifier key of the daemon's log");
-  key->callback([&context] { context.exit_code = run_key(context); });
+  const auto key = audit.add_subcommand("key", "Print the verifier key of the daemon's log");
+  key.callback([&context] { context.exit_code = run_key(context); });
 
-  auto* const accept =
+  const auto accept =
       audit.add_subcommand("accept-fork", "Go on with a log that lost its tail, and record that");
   const auto reason = std::make_shared<std::string>();
-  accept->add_option("--reason", *reason, "Why: it stands in the log for ever")->required();
-  accept->callback([&context, reason] { context.exit_code = run_accept_fork(context, *reason); });
+  accept.add_option("--reason", *reason, "Why: it stands in the log for ever").required();
+  accept.callback([&context, reason] { context.exit_code = run_accept_fork(context, *reason); });
 }
 
 }  // namespace citadel::cli

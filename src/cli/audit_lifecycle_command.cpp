@@ -1,13 +1,13 @@
 // citadel audit hold, retention, rotate-key: what becomes of the trail's content, and of its keys.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
 
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
 
@@ -102,27 +102,26 @@ int run_hold_release(const Context& context, const HoldOptions& options) {
   return exit_good;
 }
 
-void add_hold(CLI::App& audit, Context& context) {
-  auto* const hold =
-      audit.add_subcommand("hold", "Legal holds: what they name is neither erased nor dropped");
-  hold->require_subcommand(1);
-  hold->fallthrough();
+void add_hold(Command audit, Context& context) {
+  const auto hold = audit.add_subcommand("hold", "Legal holds: what they name is neither erased nor dropped");
+  hold.require_subcommand();
+  hold.fallthrough();
   const auto options = std::make_shared<HoldOptions>();
-  auto* const add = hold->add_subcommand("add", "Place a hold; several options must all be true of an event");
-  add->add_option("--subject", options->subject, "Events of this subject");
-  add->add_option("--tenant", options->tenant, "Events of this tenant");
-  add->add_option("--object", options->object, "Events of this object: TYPE:ID");
-  add->add_option("--from", options->from, "Events of this time on (RFC 3339)");
-  add->add_option("--to", options->to, "Events before this time (RFC 3339)");
-  add->add_option("--reason", options->reason, "Why: it stands in the log")->required();
-  add->callback([&context, options] { context.exit_code = run_hold_add(context, *options); });
-  auto* const list = hold->add_subcommand("list", "The holds that last");
-  list->add_flag("--all", options->all, "Those that were released, too");
-  list->callback([&context, options] { context.exit_code = run_hold_list(context, *options); });
-  auto* const release = hold->add_subcommand("release", "End a hold");
-  release->add_option("ID", options->id, "As `hold list` shows it")->required();
-  release->add_option("--reason", options->reason, "Why: it stands in the log")->required();
-  release->callback([&context, options] { context.exit_code = run_hold_release(context, *options); });
+  const auto add = hold.add_subcommand("add", "Place a hold; several options must all be true of an event");
+  add.add_option("--subject", options->subject, "Events of this subject");
+  add.add_option("--tenant", options->tenant, "Events of this tenant");
+  add.add_option("--object", options->object, "Events of this object: TYPE:ID");
+  add.add_option("--from", options->from, "Events of this time on (RFC 3339)");
+  add.add_option("--to", options->to, "Events before this time (RFC 3339)");
+  add.add_option("--reason", options->reason, "Why: it stands in the log").required();
+  add.callback([&context, options] { context.exit_code = run_hold_add(context, *options); });
+  const auto list = hold.add_subcommand("list", "The holds that last");
+  list.add_flag("--all", options->all, "Those that were released, too");
+  list.callback([&context, options] { context.exit_code = run_hold_list(context, *options); });
+  const auto release = hold.add_subcommand("release", "End a hold");
+  release.add_option("ID", options->id, "As `hold list` shows it").required();
+  release.add_option("--reason", options->reason, "Why: it stands in the log").required();
+  release.callback([&context, options] { context.exit_code = run_hold_release(context, *options); });
 }
 
 // ---- retention
@@ -192,17 +191,17 @@ int run_rotate(const Context& context) {
 
 }  // namespace
 
-void add_audit_lifecycle(CLI::App& audit, Context& context) {
+void add_audit_lifecycle(Command audit, Context& context) {
   add_hold(audit, context);
-  auto* const retention =
+  const auto retention =
       audit.add_subcommand("retention", "Drop the contents that are due, as the daemon does by itself");
   const auto dry = std::make_shared<bool>(false);
-  retention->add_flag("--dry-run", *dry, "Only show what would be dropped, and when");
-  retention->callback(
+  retention.add_flag("--dry-run", *dry, "Only show what would be dropped, and when");
+  retention.callback(
       [&context, dry] { context.exit_code = *dry ? run_plan(context) : run_retention(context); });
-  auto* const rotate = audit.add_subcommand(
+  const auto rotate = audit.add_subcommand(
       "rotate-key", "Wrap all subjects' keys by the newest master key, so that the older ones can go");
-  rotate->callback([&context] { context.exit_code = run_rotate(context); });
+  rotate.callback([&context] { context.exit_code = run_rotate(context); });
 }
 
 }  // namespace citadel::cli

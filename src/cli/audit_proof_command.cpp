@@ -2,7 +2,7 @@
 // daemon. The file is a C2SP tlog-proof whose extra data is the leaf, so that it can be checked by itself.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
@@ -14,6 +14,7 @@
 #include "base/time_text.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "json/parse.hpp"
 #include "json/serialize.hpp"
 #include "tlog/proof.hpp"
@@ -142,27 +143,27 @@ int run_check(const Context& context, const CheckOptions& options) {
 
 }  // namespace
 
-void add_audit_proof(CLI::App& audit, Context& context) {
+void add_audit_proof(Command audit, Context& context) {
   struct ProveOptions {
     std::string which, file, key;
   };
-  auto* const prove = audit.add_subcommand("prove", "Write a proof that an entry is in the signed log");
+  const auto prove = audit.add_subcommand("prove", "Write a proof that an entry is in the signed log");
   const auto wanted = std::make_shared<ProveOptions>();
-  prove->add_option("ID", wanted->which, "The event's id, or the entry's index")->required();
-  prove->add_option("--out,-o", wanted->file,
-                    "The file; default: entry-INDEX.tlog-proof; - is standard output");
-  prove->add_option("--key", wanted->key, "The log's verifier key, or a file of them");
-  prove->callback([&context, wanted] {
+  prove.add_option("ID", wanted->which, "The event's id, or the entry's index").required();
+  prove.add_option("--out,-o", wanted->file,
+                   "The file; default: entry-INDEX.tlog-proof; - is standard output");
+  prove.add_option("--key", wanted->key, "The log's verifier key, or a file of them");
+  prove.callback([&context, wanted] {
     context.exit_code = run_prove(context, wanted->which, wanted->file, wanted->key);
   });
 
-  auto* const check = audit.add_subcommand("check-proof", "Check a proof, without the daemon");
+  const auto check = audit.add_subcommand("check-proof", "Check a proof, without the daemon");
   const auto options = std::make_shared<CheckOptions>();
-  check->add_option("FILE", options->file, "What `audit prove` wrote")->required();
-  check->add_option("--key", options->key, "The log's verifier key, or a file of them");
-  check->add_option("--entry", options->entry,
-                    "What `audit get --json` printed: that it says this is checked too");
-  check->callback([&context, options] { context.exit_code = run_check(context, *options); });
+  check.add_option("FILE", options->file, "What `audit prove` wrote").required();
+  check.add_option("--key", options->key, "The log's verifier key, or a file of them");
+  check.add_option("--entry", options->entry,
+                   "What `audit get --json` printed: that it says this is checked too");
+  check.callback([&context, options] { context.exit_code = run_check(context, *options); });
 }
 
 }  // namespace citadel::cli

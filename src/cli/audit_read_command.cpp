@@ -1,13 +1,16 @@
 // citadel audit get, search, trace, tail: the trail read. The daemon records who reads it.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <iostream>
+#include <limits>
 #include <memory>
+#include <tuple>
 
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/table.hpp"
 #include "http/sse.hpp"
 #include "json/parse.hpp"
@@ -168,7 +171,7 @@ int run_tail(const Context& context, const Parameters& parameters, std::size_t c
   }
 }
 
-std::shared_ptr<std::string> add_parameter(CLI::App& command, Parameters& parameters, const std::string& name,
+std::shared_ptr<std::string> add_parameter(Command command, Parameters& parameters, const std::string& name,
                                            const std::string& option, const std::string& help) {
   auto value = std::make_shared<std::string>();
   command.add_option(option, *value, help);
@@ -176,8 +179,8 @@ std::shared_ptr<std::string> add_parameter(CLI::App& command, Parameters& parame
   return value;
 }
 
-void add_search(CLI::App& audit, Context& context) {
-  auto* const search = audit.add_subcommand("search", "Find events, the newest first");
+void add_search(Command audit, Context& context) {
+  const auto search = audit.add_subcommand("search", "Find events, the newest first");
   const auto parameters = std::make_shared<Parameters>();
   for (const auto& [name, option, help] : {std::tuple{"from", "--from", "RFC 3339 time"},
                                            {"to", "--to", "RFC 3339 time"},
@@ -191,44 +194,44 @@ void add_search(CLI::App& audit, Context& context) {
                                            {"trace_id", "--trace", "W3C trace id"},
                                            {"request_id", "--request", "Request id"},
                                            {"text", "--text", "Words in action, actor, object and reason"}}) {
-    add_parameter(*search, *parameters, name, option, help);
+    add_parameter(search, *parameters, name, option, help);
   }
   const auto limit = std::make_shared<std::size_t>(100);
-  search->add_option("--limit", *limit, "At most this many")->capture_default_str();
-  search->callback([&context, parameters, limit] {
+  search.add_option("--limit", *limit, "At most this many").show_default();
+  search.callback([&context, parameters, limit] {
     context.exit_code = run_pages(context, "/v1/audit/events", *parameters, *limit);
   });
 }
 
 }  // namespace
 
-void add_audit_read(CLI::App& audit, Context& context) {
-  auto* const get = audit.add_subcommand("get", "Show one entry");
+void add_audit_read(Command audit, Context& context) {
+  const auto get = audit.add_subcommand("get", "Show one entry");
   const auto which = std::make_shared<std::string>();
   const auto open = std::make_shared<bool>(false);
-  get->add_option("ID", *which, "The event's id, or the entry's index")->required();
-  get->add_flag("--open", *open, "Decrypt prompt, response, tool and details");
-  get->callback([&context, which, open] { context.exit_code = run_get(context, *which, *open); });
+  get.add_option("ID", *which, "The event's id, or the entry's index").required();
+  get.add_flag("--open", *open, "Decrypt prompt, response, tool and details");
+  get.callback([&context, which, open] { context.exit_code = run_get(context, *which, *open); });
 
   add_search(audit, context);
 
-  auto* const trace = audit.add_subcommand("trace", "Show everything under one trace id, in order");
+  const auto trace = audit.add_subcommand("trace", "Show everything under one trace id, in order");
   const auto id = std::make_shared<std::string>();
-  trace->add_option("TRACE", *id, "W3C trace id")->required();
-  trace->callback([&context, id] {
+  trace.add_option("TRACE", *id, "W3C trace id").required();
+  trace.callback([&context, id] {
     context.exit_code = run_pages(context, "/v1/audit/traces/" + percent_encode(*id), {}, 10'000);
   });
 
-  auto* const tail = audit.add_subcommand("tail", "Show entries as they come");
+  const auto tail = audit.add_subcommand("tail", "Show entries as they come");
   const auto parameters = std::make_shared<Parameters>();
-  add_parameter(*tail, *parameters, "from", "--from", "Begin at this index; default: with what comes next");
-  add_parameter(*tail, *parameters, "tenant", "--tenant", "Only this tenant");
-  add_parameter(*tail, *parameters, "actor", "--actor", "Only this actor");
-  add_parameter(*tail, *parameters, "action", "--action", "Only this action");
-  add_parameter(*tail, *parameters, "outcome", "--outcome", "Only this outcome");
+  add_parameter(tail, *parameters, "from", "--from", "Begin at this index; default: with what comes next");
+  add_parameter(tail, *parameters, "tenant", "--tenant", "Only this tenant");
+  add_parameter(tail, *parameters, "actor", "--actor", "Only this actor");
+  add_parameter(tail, *parameters, "action", "--action", "Only this action");
+  add_parameter(tail, *parameters, "outcome", "--outcome", "Only this outcome");
   const auto count = std::make_shared<std::size_t>(std::numeric_limits<std::size_t>::max());
-  tail->add_option("--count", *count, "End after this many");
-  tail->callback(
+  tail.add_option("--count", *count, "End after this many");
+  tail.callback(
       [&context, parameters, count] { context.exit_code = run_tail(context, *parameters, *count); });
 }
 

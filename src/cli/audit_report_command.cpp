@@ -2,7 +2,6 @@
 // while it is read, and only counts, samples and the entries that are named are kept.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <charconv>
 #include <iostream>
@@ -15,6 +14,7 @@
 #include "base/time_text.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/log_walk.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
@@ -216,23 +216,21 @@ int run_report(const Context& context, const ReportCommand& command) {
 
 }  // namespace
 
-void add_audit_report(CLI::App& audit, Context& context) {
-  auto* const report = audit.add_subcommand(
+void add_audit_report(Command audit, Context& context) {
+  const auto report = audit.add_subcommand(
       "report", "What the log shows of a time, for an auditor: HTML, or with --json JSON");
   const auto command = std::make_shared<ReportCommand>();
-  report->add_option("--profile", command->profile, "soc2, eu-ai-act, hipaa, pci or gdpr")->required();
-  report->add_option("--from", command->from, "The first moment: a day or an RFC 3339 time")->required();
-  report->add_option("--to", command->to, "The first moment that is outside; default: now");
-  report->add_option("--out,-o", command->file, "The file; - is standard output")->capture_default_str();
-  report->add_option("--sample", command->sample, "Entries drawn by chance")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000));
-  report->add_option("--seed", command->seed, "Of the sample, to draw the same again");
-  report->add_option("--key", command->key, "The log's verifier key, or a file of them");
-  report->add_option("--witness", command->witnesses, "A witness's verifier key, or a file; again for each");
-  report->add_option("--quorum", command->quorum, "How many witnesses must have cosigned; 0: all")
-      ->needs("--witness");
-  report->callback([&context, command] { context.exit_code = run_report(context, *command); });
+  report.add_option("--profile", command->profile, "soc2, eu-ai-act, hipaa, pci or gdpr").required();
+  report.add_option("--from", command->from, "The first moment: a day or an RFC 3339 time").required();
+  report.add_option("--to", command->to, "The first moment that is outside; default: now");
+  report.add_option("--out,-o", command->file, "The file; - is standard output").show_default();
+  report.add_option("--sample", command->sample, "Entries drawn by chance").show_default().range(0, 1'000);
+  report.add_option("--seed", command->seed, "Of the sample, to draw the same again");
+  report.add_option("--key", command->key, "The log's verifier key, or a file of them");
+  report.add_option("--witness", command->witnesses, "A witness's verifier key, or a file; again for each");
+  report.add_option("--quorum", command->quorum, "How many witnesses must have cosigned; 0: all")
+      .needs("--witness");
+  report.callback([&context, command] { context.exit_code = run_report(context, *command); });
 }
 
 }  // namespace citadel::cli

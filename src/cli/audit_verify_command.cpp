@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/json.hpp>
 #include <iostream>
@@ -16,6 +15,7 @@
 #include "base/time_text.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/log_walk.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
@@ -358,25 +358,25 @@ int run_verify_log(const Context& context, const VerifyOptions& options) {
 
 }  // namespace
 
-void add_audit_verify(CLI::App& audit, Context& context) {
-  auto* const verify =
+void add_audit_verify(Command audit, Context& context) {
+  const auto verify =
       audit.add_subcommand("verify", "Verify the whole log, through the daemon or from an export");
   const auto options = std::make_shared<VerifyOptions>();
-  verify->add_option("--export", options->file, "An export (jsonl) to verify offline, with --key");
-  verify->add_option("--key", options->key, "The log's verifier key, or a file of them");
-  verify->add_option("--older", options->older, "A checkpoint, kept from earlier, that the log must extend");
-  verify->add_option("--witness", options->witnesses,
-                     "A witness's verifier key, or a file of them; again for each");
+  verify.add_option("--export", options->file, "An export (jsonl) to verify offline, with --key");
+  verify.add_option("--key", options->key, "The log's verifier key, or a file of them");
+  verify.add_option("--older", options->older, "A checkpoint, kept from earlier, that the log must extend");
+  verify.add_option("--witness", options->witnesses,
+                    "A witness's verifier key, or a file of them; again for each");
   verify
-      ->add_option("--quorum", options->quorum,
-                   "How many of the witnesses must have cosigned; 0, as without it: all")
-      ->needs("--witness");
-  verify->add_option("--pruned", options->pruned, "An export may begin at an index up to this");
-  verify->add_flag("--sealed", options->sealed,
-                   "Do not have groups decrypted: their commitments are not checked then");
-  verify->add_flag("--forget", options->forget, "Trust this log anew, whatever was verified before");
-  verify->add_flag("--silent", options->silent, "Do not tell the daemon what was found");
-  verify->callback([&context, options] { context.exit_code = run_verify_log(context, *options); });
+      .add_option("--quorum", options->quorum,
+                  "How many of the witnesses must have cosigned; 0, as without it: all")
+      .needs("--witness");
+  verify.add_option("--pruned", options->pruned, "An export may begin at an index up to this");
+  verify.add_flag("--sealed", options->sealed,
+                  "Do not have groups decrypted: their commitments are not checked then");
+  verify.add_flag("--forget", options->forget, "Trust this log anew, whatever was verified before");
+  verify.add_flag("--silent", options->silent, "Do not tell the daemon what was found");
+  verify.callback([&context, options] { context.exit_code = run_verify_log(context, *options); });
 }
 
 }  // namespace citadel::cli

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <fstream>
@@ -12,6 +12,7 @@
 
 #include "base/log.hpp"
 #include "cli/bench_support.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
@@ -107,8 +108,8 @@ int run_bench(const Context& context, const std::string& name, int seconds, std:
 
 }  // namespace
 
-void add_bench_command(CLI::App& app, Context& context) {
-  auto* const bench = app.add_subcommand("bench", "Measure a part against its yardstick, on private servers");
+void add_bench_command(Command app, Context& context) {
+  const auto bench = app.add_subcommand("bench", "Measure a part against its yardstick, on private servers");
   struct Options {
     std::string name;
     int seconds = 5;
@@ -117,14 +118,14 @@ void add_bench_command(CLI::App& app, Context& context) {
   const auto options = std::make_shared<Options>();
   std::vector<std::string> names;
   for (const auto& each : benches) names.emplace_back(each.name);
-  bench->add_option("name", options->name, "What to measure")->required()->check(CLI::IsMember(names));
-  bench->add_option("--seconds", options->seconds, "How long each measurement takes")
-      ->check(CLI::Range(1, 600))
-      ->capture_default_str();
-  bench->add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
-      ->check(CLI::Range(1'000, 100'000'000))
-      ->capture_default_str();
-  bench->callback([&context, options] {
+  bench.add_option("name", options->name, "What to measure").required().one_of(names);
+  bench.add_option("--seconds", options->seconds, "How long each measurement takes")
+      .range(1, 600)
+      .show_default();
+  bench.add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
+      .range(1'000, 100'000'000)
+      .show_default();
+  bench.callback([&context, options] {
     context.exit_code = run_bench(context, options->name, options->seconds, options->rows);
   });
 }

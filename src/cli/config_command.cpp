@@ -1,12 +1,12 @@
 // citadel config check|show|docs
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 
 #include "app/config.hpp"
 #include "app/config_docs.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/instance.hpp"
@@ -57,23 +57,23 @@ int run_docs(const Context& context) {
 
 }  // namespace
 
-void add_config_command(CLI::App& app, Context& context) {
-  auto* const config = app.add_subcommand("config", "Check, show or document the configuration");
-  config->require_subcommand(1);
+void add_config_command(Command app, Context& context) {
+  const auto config = app.add_subcommand("config", "Check, show or document the configuration");
+  config.require_subcommand();
   const auto options = std::make_shared<InstanceOptions>();
 
-  auto* const check = config->add_subcommand("check", "Name all faults; exit code 1 where there is one");
-  check->add_option("--config", options->file, "The configuration file; without it, defaults and environment")
-      ->check(CLI::ExistingFile);
-  check->callback([&context, options] { context.exit_code = run_check(context, *options); });
+  const auto check = config.add_subcommand("check", "Name all faults; exit code 1 where there is one");
+  check.add_option("--config", options->file, "The configuration file; without it, defaults and environment")
+      .existing_file();
+  check.callback([&context, options] { context.exit_code = run_check(context, *options); });
 
-  auto* const show = config->add_subcommand("show", "Print the effective values and where each came from");
-  show->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
-  show->add_option("--data", options->data, "The data folder of `citadel up`: what it runs with");
-  show->callback([&context, options] { context.exit_code = run_show(context, *options); });
+  const auto show = config.add_subcommand("show", "Print the effective values and where each came from");
+  show.add_option("--config", options->file, "The configuration file").existing_file();
+  show.add_option("--data", options->data, "The data folder of `citadel up`: what it runs with");
+  show.callback([&context, options] { context.exit_code = run_show(context, *options); });
 
-  auto* const docs = config->add_subcommand("docs", "Print docs/configuration.md");
-  docs->callback([&context] { context.exit_code = run_docs(context); });
+  const auto docs = config.add_subcommand("docs", "Print docs/configuration.md");
+  docs.callback([&context] { context.exit_code = run_docs(context); });
 }
 
 }  // namespace citadel::cli

@@ -2,9 +2,9 @@
 // behind.
 //
 // A command is one file, src/cli/NAME_command.cpp, that declares itself in commands.hpp and defines
-//   void add_NAME_command(CLI::App& app, Context& context);
-// which adds a subcommand whose callback sets `context.exit_code` to what its run function returns. CLI11 is
-// a heavy header: only these files and app.cpp include it.
+//   void add_NAME_command(Command app, Context& context);
+// which adds a subcommand whose callback sets `context.exit_code` to what its run function returns. How it
+// declares its options: cli/command_line.hpp.
 #pragma once
 #include <cstdint>
 #include <filesystem>

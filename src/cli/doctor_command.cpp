@@ -2,13 +2,14 @@
 #include <fmt/format.h>
 #include <sys/statvfs.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
 #include "aio/run.hpp"
 #include "app/doctor.hpp"
 #include "app/settings.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/instance.hpp"
@@ -178,15 +179,15 @@ int run_doctor(const Context& context, const InstanceOptions& options) {
 
 }  // namespace
 
-void add_doctor_command(CLI::App& app, Context& context) {
-  auto* const doctor = app.add_subcommand("doctor", "Find what is misconfigured, and how to mend it");
+void add_doctor_command(Command app, Context& context) {
+  const auto doctor = app.add_subcommand("doctor", "Find what is misconfigured, and how to mend it");
   const auto options = std::make_shared<InstanceOptions>();
   doctor
-      ->add_option("--config", options->file,
-                   "The configuration file; without it, the private servers of `citadel up`")
-      ->check(CLI::ExistingFile);
-  doctor->add_option("--data", options->data, "The data folder of `citadel up`");
-  doctor->callback([&context, options] { context.exit_code = run_doctor(context, *options); });
+      .add_option("--config", options->file,
+                  "The configuration file; without it, the private servers of `citadel up`")
+      .existing_file();
+  doctor.add_option("--data", options->data, "The data folder of `citadel up`");
+  doctor.callback([&context, options] { context.exit_code = run_doctor(context, *options); });
 }
 
 }  // namespace citadel::cli

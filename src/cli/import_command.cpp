@@ -7,7 +7,7 @@
 // same address has none of the rows, and gets them all.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <iostream>
 #include <memory>
@@ -18,6 +18,7 @@
 #include "base/time_text.hpp"
 #include "base/uuid.hpp"
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/json_text.hpp"
 #include "cli/state_folder.hpp"
@@ -305,19 +306,19 @@ int run_import(const Context& context, const ImportOptions& options) {
 
 }  // namespace
 
-void add_import_command(CLI::App& app, Context& context) {
-  auto* const import = app.add_subcommand("import", "Send a trace of requests (CSV) through the API");
+void add_import_command(Command app, Context& context) {
+  const auto import = app.add_subcommand("import", "Send a trace of requests (CSV) through the API");
   const auto options = std::make_shared<ImportOptions>();
-  import->add_option("file", options->file, "CSV with TIMESTAMP,ContextTokens,GeneratedTokens")
-      ->required()
-      ->check(CLI::ExistingFile);
-  import->add_option("--model", options->model, "The model that served the requests")->required();
-  import->add_option("--rate", options->rate, "max, real, or a factor like 10x")->capture_default_str();
-  import->add_option("--state", options->state, "Where to keep how far it came");
-  import->add_option("--patience", options->patience, "Seconds to try again while the daemon is away")
-      ->capture_default_str();
-  import->add_flag("--again", options->again, "Send every row, also those that were acknowledged before");
-  import->callback([&context, options] { context.exit_code = run_import(context, *options); });
+  import.add_option("file", options->file, "CSV with TIMESTAMP,ContextTokens,GeneratedTokens")
+      .required()
+      .existing_file();
+  import.add_option("--model", options->model, "The model that served the requests").required();
+  import.add_option("--rate", options->rate, "max, real, or a factor like 10x").show_default();
+  import.add_option("--state", options->state, "Where to keep how far it came");
+  import.add_option("--patience", options->patience, "Seconds to try again while the daemon is away")
+      .show_default();
+  import.add_flag("--again", options->again, "Send every row, also those that were acknowledged before");
+  import.callback([&context, options] { context.exit_code = run_import(context, *options); });
 }
 
 }  // namespace citadel::cli

@@ -2,13 +2,15 @@
 // hand.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
 #include <iostream>
 #include <memory>
 
 #include "aio/run.hpp"
 #include "app/settings.hpp"
 #include "base/time_text.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/instance.hpp"
@@ -109,14 +111,14 @@ Result<SchemaReport> inspect_schema(const app::Config& config, Deadline deadline
   return aio::run(context, connect_and_inspect(context.get_executor(), std::move(options), deadline));
 }
 
-void add_migrate_command(CLI::App& app, Context& context) {
-  auto* const migrate = app.add_subcommand("migrate", "Bring the schema to this version");
+void add_migrate_command(Command app, Context& context) {
+  const auto migrate = app.add_subcommand("migrate", "Bring the schema to this version");
   const auto options = std::make_shared<InstanceOptions>();
   const auto only_status = std::make_shared<bool>(false);
-  migrate->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
-  migrate->add_option("--data", options->data, "The data folder of `citadel up`");
-  migrate->add_flag("--status", *only_status, "Only show what is applied, and what was changed by hand");
-  migrate->callback(
+  migrate.add_option("--config", options->file, "The configuration file").existing_file();
+  migrate.add_option("--data", options->data, "The data folder of `citadel up`");
+  migrate.add_flag("--status", *only_status, "Only show what is applied, and what was changed by hand");
+  migrate.callback(
       [&context, options, only_status] { context.exit_code = run_migrate(context, *options, *only_status); });
 }
 

@@ -1,11 +1,11 @@
 // citadel pool: pause and resume the daemon's connection pool, around a restart or a planned failover.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "json/parse.hpp"
 
@@ -38,14 +38,14 @@ int run_pool(const Context& context, bool pause) {
 
 }  // namespace
 
-void add_pool_command(CLI::App& app, Context& context) {
-  auto* const pool =
+void add_pool_command(Command app, Context& context) {
+  const auto pool =
       app.add_subcommand("pool", "Pause and resume the connection pool, for a planned restart or failover");
-  pool->require_subcommand(1);
-  pool->add_subcommand("pause",
-                       "Lend no sessions and close them all; exit code 1 where some are in use after 10 s")
-      ->callback([&context] { context.exit_code = run_pool(context, true); });
-  pool->add_subcommand("resume", "Open sessions again and serve who waits")->callback([&context] {
+  pool.require_subcommand();
+  pool.add_subcommand("pause",
+                      "Lend no sessions and close them all; exit code 1 where some are in use after 10 s")
+      .callback([&context] { context.exit_code = run_pool(context, true); });
+  pool.add_subcommand("resume", "Open sessions again and serve who waits").callback([&context] {
     context.exit_code = run_pool(context, false);
   });
 }

@@ -1,10 +1,10 @@
 // citadel serve: the daemon alone, with the database that its configuration names.
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <iostream>
 #include <memory>
 
 #include "app/admin_key.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 
@@ -32,11 +32,11 @@ int run_serve(const Context& context, const std::string& file) {
 
 }  // namespace
 
-void add_serve_command(CLI::App& app, Context& context) {
-  auto* const serve = app.add_subcommand("serve", "Run the daemon against a configured PostgreSQL");
+void add_serve_command(Command app, Context& context) {
+  const auto serve = app.add_subcommand("serve", "Run the daemon against a configured PostgreSQL");
   const auto file = std::make_shared<std::string>();
-  serve->add_option("--config", *file, "The configuration file")->check(CLI::ExistingFile);
-  serve->callback([&context, file] { context.exit_code = run_serve(context, *file); });
+  serve.add_option("--config", *file, "The configuration file").existing_file();
+  serve.callback([&context, file] { context.exit_code = run_serve(context, *file); });
 }
 
 }  // namespace citadel::cli

@@ -1,11 +1,11 @@
 // citadel status: what the daemon says of itself.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
@@ -57,10 +57,9 @@ int run_status(const Context& context) {
 
 }  // namespace
 
-void add_status_command(CLI::App& app, Context& context) {
-  auto* const status =
-      app.add_subcommand("status", "Show the daemon's state; exit code 1 unless it is ready");
-  status->callback([&context] { context.exit_code = run_status(context); });
+void add_status_command(Command app, Context& context) {
+  const auto status = app.add_subcommand("status", "Show the daemon's state; exit code 1 unless it is ready");
+  status.callback([&context] { context.exit_code = run_status(context); });
 }
 
 }  // namespace citadel::cli

@@ -1,13 +1,13 @@
 // citadel up: everything on one machine: a private PostgreSQL, a private Pgpool-II, and the daemon.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 
 #include "app/admin_key.hpp"
 #include "app/audit_secrets.hpp"
 #include "app/settings.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/daemon.hpp"
 #include "cli/instance.hpp"
@@ -138,15 +138,15 @@ int run_up(const Context& context, const UpOptions& options) {
 
 }  // namespace
 
-void add_up_command(CLI::App& app, Context& context) {
-  auto* const up = app.add_subcommand("up", "Start a private PostgreSQL, a private Pgpool-II and the daemon");
+void add_up_command(Command app, Context& context) {
+  const auto up = app.add_subcommand("up", "Start a private PostgreSQL, a private Pgpool-II and the daemon");
   const auto options = std::make_shared<UpOptions>();
-  up->add_option("--config", options->file, "The configuration file")->check(CLI::ExistingFile);
-  up->add_option("--data", options->data, "The data folder");
-  up->add_option("--http", options->http, "Where the daemon listens, HOST:PORT");
-  up->add_option("--pgpool-port", options->pgpool_port, "Pgpool-II's port");
-  up->add_option("--postgres-port", options->postgres_port, "PostgreSQL's port");
-  up->callback([&context, options] { context.exit_code = run_up(context, *options); });
+  up.add_option("--config", options->file, "The configuration file").existing_file();
+  up.add_option("--data", options->data, "The data folder");
+  up.add_option("--http", options->http, "Where the daemon listens, HOST:PORT");
+  up.add_option("--pgpool-port", options->pgpool_port, "Pgpool-II's port");
+  up.add_option("--postgres-port", options->postgres_port, "PostgreSQL's port");
+  up.callback([&context, options] { context.exit_code = run_up(context, *options); });
 }
 
 }  // namespace citadel::cli

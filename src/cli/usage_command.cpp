@@ -1,12 +1,12 @@
 // citadel usage: what was used, by minute, hour or day.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
 
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/table.hpp"
 #include "json/serialize.hpp"
@@ -77,16 +77,16 @@ int run_usage(const Context& context, const UsageOptions& options) {
 
 }  // namespace
 
-void add_usage_command(CLI::App& app, Context& context) {
-  auto* const usage = app.add_subcommand("usage", "Show requests, tokens and cost by minute, hour or day");
+void add_usage_command(Command app, Context& context) {
+  const auto usage = app.add_subcommand("usage", "Show requests, tokens and cost by minute, hour or day");
   const auto options = std::make_shared<UsageOptions>();
-  usage->add_option("--from", options->from, "RFC 3339 time; default: 24 hours before --to");
-  usage->add_option("--to", options->to, "RFC 3339 time; default: now");
-  usage->add_option("--bucket", options->bucket, "minute, hour or day")->capture_default_str();
-  usage->add_option("--group-by", options->group_by, "model or tenant");
-  usage->add_option("--tenant", options->tenant, "Only this tenant");
-  usage->add_option("--model", options->model, "Only this model");
-  usage->callback([&context, options] { context.exit_code = run_usage(context, *options); });
+  usage.add_option("--from", options->from, "RFC 3339 time; default: 24 hours before --to");
+  usage.add_option("--to", options->to, "RFC 3339 time; default: now");
+  usage.add_option("--bucket", options->bucket, "minute, hour or day").show_default();
+  usage.add_option("--group-by", options->group_by, "model or tenant");
+  usage.add_option("--tenant", options->tenant, "Only this tenant");
+  usage.add_option("--model", options->model, "Only this model");
+  usage.callback([&context, options] { context.exit_code = run_usage(context, *options); });
 }
 
 }  // namespace citadel::cli

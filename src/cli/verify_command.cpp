@@ -2,7 +2,6 @@
 // (records taken and found again, metrics scraped) is tried from here.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
@@ -13,6 +12,7 @@
 #include "base/random.hpp"
 #include "base/uuid.hpp"
 #include "cli/api_client.hpp"
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/verify_outage_check.hpp"
 #include "json/serialize.hpp"
@@ -182,15 +182,15 @@ int run_verify(const Context& context, const VerifyOptions& options) {
 
 }  // namespace
 
-void add_verify_command(CLI::App& app, Context& context) {
-  auto* const verify = app.add_subcommand("verify", "Prove a running deployment by measuring it");
+void add_verify_command(Command app, Context& context) {
+  const auto verify = app.add_subcommand("verify", "Prove a running deployment by measuring it");
   const auto options = std::make_shared<VerifyOptions>();
-  verify->add_flag("--no-outage", options->no_outage, "With private servers: do not stop PostgreSQL");
-  verify->add_flag("--disruptive", options->disruptive,
-                   "With servers of your own: stop PostgreSQL too, by --stop and --start");
-  verify->add_option("--stop", options->commands.stop, "The shell command that stops PostgreSQL");
-  verify->add_option("--start", options->commands.start, "The shell command that starts it again, and waits");
-  verify->callback([&context, options] { context.exit_code = run_verify(context, *options); });
+  verify.add_flag("--no-outage", options->no_outage, "With private servers: do not stop PostgreSQL");
+  verify.add_flag("--disruptive", options->disruptive,
+                  "With servers of your own: stop PostgreSQL too, by --stop and --start");
+  verify.add_option("--stop", options->commands.stop, "The shell command that stops PostgreSQL");
+  verify.add_option("--start", options->commands.start, "The shell command that starts it again, and waits");
+  verify.callback([&context, options] { context.exit_code = run_verify(context, *options); });
 }
 
 }  // namespace citadel::cli

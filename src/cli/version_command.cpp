@@ -1,9 +1,9 @@
 // citadel version
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
 #include "cli/json_text.hpp"
@@ -38,8 +38,8 @@ int run_version(const Context& context) {
 
 }  // namespace
 
-void add_version_command(CLI::App& app, Context& context) {
-  app.add_subcommand("version", "Print the version, the compiler and the libraries")->callback([&context] {
+void add_version_command(Command app, Context& context) {
+  app.add_subcommand("version", "Print the version, the compiler and the libraries").callback([&context] {
     context.exit_code = run_version(context);
   });
 }
