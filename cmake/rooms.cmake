@@ -5,6 +5,7 @@
 #   TESTS    unit tests, one executable NAME_test, run in parallel with everything.
 #   PGTESTS  tests that start their own PostgreSQL and Pgpool-II, one executable NAME_pgtest.
 #   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
+# Without CITADEL_ROOM_TESTS none of these is built but by name, and none is run: `ninja -C build/release pg_bench`.
 #   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
 add_library(citadel_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio.cpp)
 target_link_libraries(citadel_asio PUBLIC Boost::headers fmt::fmt Threads::Threads)
@@ -33,14 +34,18 @@ function(add_room name)
   target_link_libraries(citadel_${name} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} citadel_asio
                         PRIVATE ${ROOM_PRIVATE_LIBS})
 
-  if(CITADEL_TESTS AND CITADEL_UNIT_TESTS AND ROOM_TESTS)
+  set(by_name EXCLUDE_FROM_ALL)
+  if(CITADEL_ROOM_TESTS)
+    set(by_name)
+  endif()
+  if(CITADEL_TESTS AND CITADEL_ROOM_TESTS AND ROOM_TESTS)
     add_executable(${name}_test ${ROOM_TESTS})
     citadel_executable(${name}_test)
     target_link_libraries(${name}_test citadel_${name} GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name}_test --gtest_brief=1)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
   endif()
-  if(CITADEL_TESTS AND ROOM_PGTESTS)
+  if(CITADEL_TESTS AND CITADEL_ROOM_TESTS AND ROOM_PGTESTS)
     add_executable(${name}_pgtest ${ROOM_PGTESTS})
     citadel_executable(${name}_pgtest)
     target_link_libraries(${name}_pgtest citadel_${name} citadel_support GTest::gmock GTest::gtest_main)
@@ -48,7 +53,7 @@ function(add_room name)
     set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900)
   endif()
   if(CITADEL_TESTS AND ROOM_BENCHES)
-    add_executable(${name}_bench ${ROOM_BENCHES})
+    add_executable(${name}_bench ${by_name} ${ROOM_BENCHES})
     citadel_executable(${name}_bench)
     target_link_libraries(${name}_bench citadel_${name} benchmark::benchmark_main)
   endif()

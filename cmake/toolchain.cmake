@@ -6,7 +6,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 option(CITADEL_TESTS "build the tests" ON)
-option(CITADEL_UNIT_TESTS "those that need no servers, too" ON)
+option(CITADEL_ROOM_TESTS "those of single rooms, and the benchmarks, too" ON)
 set(CITADEL_SANITIZE "" CACHE STRING "value of -fsanitize=, empty for none")
 option(CITADEL_FUZZ "build the fuzzers (needs CITADEL_SANITIZE=address,undefined)" OFF)
 

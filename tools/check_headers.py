@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Checks that each header of src/ and tests/ compiles alone, so that no includer has to know what to include first.
 
-  check_headers.py ROOT COMPILER [FLAG...]    prints the first error of each header that does not; exits with 1 then
+  check_headers.py ROOT CHECKED COMPILER [FLAG...]    prints the first error of each header that does not; exits with 1 then
+
+CHECKED is a file that remembers what compiled: a header is not compiled again while it, what it includes of ours, and the
+command are the same.
 """
 import concurrent.futures
+import hashlib
 import os
 import pathlib
 import re
@@ -40,12 +44,24 @@ def precompile(command, include, folder):
     return ["-include-pch", str(file)] if done.returncode == 0 else []
 
 
-def check(root, command):
+def digest_of(root, include, command):
+    """Of all that decides whether it compiles, but for the system's headers."""
+    digest = hashlib.sha256(repr(command).encode())
+    for name in sorted(includes_of(root, include, set())):
+        path = next(root / top / name for top in ("src", "tests") if (root / top / name).exists())
+        digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def check(root, checked, command):
     includes = [path.relative_to(root / top).as_posix()
                 for top in ("src", "tests") for path in sorted((root / top).rglob("*.hpp"))]
     command = [*command, f"-I{root / 'src'}", f"-I{root / 'tests'}"]
+    digests = {include: digest_of(root, include, command) for include in includes}
+    good = set(checked.read_text().split()) if checked.exists() else set()
+    unknown = [include for include in includes if digests[include] not in good]
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        present = [include for include in HEAVY if include in includes]
+        present = [include for include in HEAVY if include in includes and unknown]
         flags = dict(zip(present, pool.map(lambda include: precompile(command, include, folder), present)))
 
         def check_one(include):
@@ -53,14 +69,15 @@ def check(root, command):
             shared = next((flags[heavy] for heavy in present if heavy in inner), [])
             return compile_alone([*command, *shared], include)
 
-        faults = [fault for fault in pool.map(check_one, includes) if fault]
-    return len(includes), faults
+        faults = dict(zip(unknown, pool.map(check_one, unknown)))
+    checked.write_text("\n".join(digests[include] for include in includes if not faults.get(include)))
+    return len(includes), [fault for fault in faults.values() if fault]
 
 
 def main():
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
-    count, faults = check(pathlib.Path(sys.argv[1]).resolve(), sys.argv[2:])
+    count, faults = check(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]), sys.argv[3:])
     print("\n".join(faults) if faults else f"{count} headers compile alone")
     sys.exit(1 if faults or count == 0 else 0)
 

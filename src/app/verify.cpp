@@ -24,11 +24,15 @@ constexpr auto failed_pause = milliseconds(10);  // an open breaker refuses at o
 
 constexpr pg::Statement about{
     "verify about", "select current_setting('server_version'), current_database()::text, current_user::text"};
-constexpr pg::Statement busy{"verify busy", "select pg_sleep(4) /* citadel verify busy */"};
+// All sessions wait for a lock that the observer holds: they are busy until it has seen them all, however
+// long the last of them takes to open. 4850147 is "citadel"'s class of locks; the second key is this run's
+// own.
+constexpr pg::Statement hold_lock{"verify hold lock", "select pg_advisory_xact_lock(4850147, $1)"};
+constexpr pg::Statement await_lock{"verify await lock", "select pg_advisory_xact_lock_shared(4850147, $1)"};
 constexpr pg::Statement count_busy{
     "verify count busy",
-    "select count(*) from pg_stat_activity where datname = current_database() and usename = current_user "
-    "and state = 'active' and query like 'select pg_sleep(4) /* citadel verify busy%'"};
+    "select count(*) from pg_stat_activity a join pg_locks l using (pid) where a.state = 'active' "
+    "and l.locktype = 'advisory' and not l.granted and l.classid = 4850147 and l.objid = $1::int4::oid"};
 constexpr pg::Statement insert_probe{
     "verify insert", "insert into citadel.verify_probe (run, slot, note) values ($1, $2, $3)"};
 constexpr pg::Statement read_probe{"verify read",
@@ -105,7 +109,9 @@ class Verifier {
       if (!first_error) first_error = error;
     }
   };
-  Task<> hold_one(std::shared_ptr<Found> found);
+  Task<> busy_until_released(std::int32_t key, std::shared_ptr<Found> found);
+  Task<Result<std::int64_t>> most_busy(pg::Connection& observer, std::int64_t wanted,
+                                       std::shared_ptr<Found> found);
   Task<> ask_until(MonotonicTime end, std::shared_ptr<Found> found);
   // Comes back when two have come here: their transactions then overlap for certain. A run again passes at
   // once.
@@ -159,11 +165,37 @@ Task<Check> Verifier::connectivity() {
   co_return check;
 }
 
-Task<> Verifier::hold_one(std::shared_ptr<Found> found) {
+Task<> Verifier::busy_until_released(std::int32_t key, std::shared_ptr<Found> found) {
   auto lease = co_await database_.pool().acquire(step(), "verify");
   if (!lease) co_return found->failed(lease.error());
-  const auto slept = co_await (*lease)->execute(busy, {}, step());
-  if (!slept) found->failed(slept.error());
+  const auto wait = [&]() -> Task<Result<void>> {
+    CITADEL_CO_ASSIGN(auto tx, co_await pg::Transaction::begin(**lease, {.primary_only = true}, step()));
+    CITADEL_CO_TRY(co_await tx.set_local("lock_timeout", "0", step()));
+    CITADEL_CO_TRY(co_await tx.execute(await_lock, pg::Params(key), step()));
+    co_return co_await tx.rollback(step());
+  };
+  const auto waited = co_await wait();
+  if (!waited) found->failed(waited.error());
+}
+
+// The most sessions that were seen busy at once. They are released when it ends.
+Task<Result<std::int64_t>> Verifier::most_busy(pg::Connection& observer, std::int64_t wanted,
+                                               std::shared_ptr<Found> found) {
+  const auto key = static_cast<std::int32_t>(1000 + random_.below(1U << 30));
+  CITADEL_CO_ASSIGN(auto tx, co_await pg::Transaction::begin(observer, {.primary_only = true}, step()));
+  CITADEL_CO_TRY(co_await tx.execute(hold_lock, pg::Params(key), step()));
+  for (std::int64_t i = 0; i < wanted; ++i) gate_.spawn("verify busy", busy_until_released(key, found));
+  const auto until = step();
+  std::int64_t most = 0;
+  while (gate_.live() > 0 && most < wanted && !until.expired(clock_.monotonic())) {
+    // A transaction sees pg_stat_activity as it was at the first look.
+    CITADEL_CO_TRY(co_await tx.execute_simple("select pg_stat_clear_snapshot()", step()));
+    CITADEL_CO_ASSIGN(const auto rows, co_await tx.execute(count_busy, pg::Params(key), step()));
+    most = std::max(most, rows[0].get<std::int64_t>(0));
+    co_await aio::sleep_for(milliseconds(20));
+  }
+  CITADEL_CO_TRY(co_await tx.rollback(step()));
+  co_return most;
 }
 
 // Counted on a session of its own, beside the pool.
@@ -179,23 +211,16 @@ Task<Check> Verifier::concurrent_connections() {
   }
   const auto begun = clock_.monotonic();
   const auto found = std::make_shared<Found>();
-  for (std::int64_t i = 0; i < wanted; ++i) gate_.spawn("verify busy", hold_one(found));
-  std::int64_t most = 0;
-  while (gate_.live() > 0 && most < wanted && !deadline_.expired(clock_.monotonic())) {
-    const auto rows = co_await (*observer)->execute(count_busy, {}, step());
-    if (!rows) {
-      check.error = rows.error().to_string();
-      break;
-    }
-    most = std::max(most, (*rows)[0].get<std::int64_t>(0));
-    co_await aio::sleep_for(milliseconds(20));
-  }
-  check.measured = {{"busy", most}, {"took_ms", ms(clock_.monotonic() - begun)}};
-  check.passed = most >= wanted && !check.error;
+  const auto most = co_await most_busy(**observer, wanted, found);
+  check.measured = {{"busy", most.value_or(0)}, {"took_ms", ms(clock_.monotonic() - begun)}};
+  check.passed = most.value_or(0) >= wanted;
+  observer->reset();  // whatever went wrong: its end releases them
   static_cast<void>(co_await gate_.drain(step()));
-  if (!check.passed && !check.error) {
+  if (!most) {
+    check.error = most.error().to_string();
+  } else if (!check.passed) {
     check.error =
-        fmt::format("{} of {} sessions were busy; {}; citadel doctor tells which limit is too low", most,
+        fmt::format("{} of {} sessions were busy; {}; citadel doctor tells which limit is too low", *most,
                     wanted, found->first_error ? found->first_error->to_string() : "none failed");
   }
   co_return check;

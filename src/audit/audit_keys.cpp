@@ -18,10 +18,10 @@ constexpr pg::Statement insert_keys{
     "order by tenant, subject on conflict (tenant, subject) where destroyed_at is null do nothing"};
 constexpr pg::Statement select_keys{
     "audit subject keys",
-    "select k.id, k.tenant, k.subject, k.wrapped_key from audit.subject_key k "
-    "join unnest($1::text[], $2::text[]) as n (tenant, subject) on n.tenant = k.tenant and n.subject = "
-    "k.subject "
-    "where k.destroyed_at is null"};
+    "select k.* from unnest($1::text[], $2::text[]) as n (tenant, subject) cross join lateral "
+    "(select id, tenant, subject, wrapped_key from audit.subject_key where tenant = n.tenant and subject = "
+    "n.subject "
+    "and destroyed_at is null offset 0) k"};
 constexpr pg::Statement select_alive{
     "audit subject keys alive",
     "select id from audit.subject_key where id = any($1) and destroyed_at is null"};

@@ -16,9 +16,7 @@ constexpr pg::Statement entry_columns{
     "where idx >= $1 and idx <= $2"};
 constexpr std::string_view event_columns =
     "select c.idx, c.received_at, c.id, c.class, c.outcome, c.trace_id, c.tenant, c.actor_type, c.actor, "
-    "c.action, c.object_type, c.object, c.request_id, c.subject, c.reason from audit.event c "
-    "join unnest($1::timestamptz[], $2::int8[]) as k (time, idx) on c.time = k.time and c.idx = k.idx "
-    "where ";
+    "c.action, c.object_type, c.object, c.request_id, c.subject, c.reason from ";
 constexpr pg::Statement anything_removed{
     "audit anything removed",
     "select exists (select from audit.erasure) or exists (select from audit.retention_run where "
@@ -93,7 +91,7 @@ Task<Result<void>> check_events(store::Database& database, const ByIndex& views,
     times.push_back(view->leaf.time);
     indexes.push_back(static_cast<std::int64_t>(index));
   }
-  const std::string sql = std::string(event_columns) + bounds_sql("c", month);
+  const std::string sql = std::string(event_columns) + rows_by_key_sql("audit.event", month);
   const pg::Statement statement{"audit event columns", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
                                                                  statement, pg::Params(times, indexes)));

@@ -15,10 +15,11 @@ constexpr pg::Statement select_head{"audit head", CITADEL_AUDIT_HEAD};
 // Two statements: the second must see what was committed while the first waited.
 constexpr pg::Statement lock_log{"audit log lock", "select pg_advisory_xact_lock(4850147, 2)"};
 constexpr pg::Statement select_head_locked{"audit head locked", CITADEL_AUDIT_HEAD " for update"};
+// Each by the primary key, whatever plan was made while the log was short: as in rows_by_key_sql.
 constexpr pg::Statement select_tiles{"audit tiles",
-                                     "select t.level, t.idx, t.hashes from audit.tile t "
-                                     "join unnest($1::int2[], $2::int8[]) as wanted (level, idx) on t.level "
-                                     "= wanted.level and t.idx = wanted.idx"};
+                                     "select t.* from unnest($1::int2[], $2::int8[]) as wanted (level, idx) "
+                                     "cross join lateral (select level, idx, hashes from audit.tile where "
+                                     "level = wanted.level and idx = wanted.idx offset 0) t"};
 
 Result<LogHead> head_of(const pg::Rows& rows) {
   if (rows.empty()) return fail(Code::corrupt, "audit.head is empty: the audit log has lost its head");

@@ -222,9 +222,15 @@ Task<Result<StoredEvents>> read_stored(pg::Transaction& transaction, const std::
     found.push_back(row.get<Uuid>(0));
     stored[found.back()].index = static_cast<std::uint64_t>(row.get<std::int64_t>(1));
   }
-  constexpr std::string_view same_row = " on c.time = e.time and c.idx = e.idx and c.retention = e.retention";
+  const auto content_of = [](std::string_view table) {  // by its primary key, as in rows_by_key_sql
+    return fmt::format(
+        "audit.entry e cross join lateral (select * from {} where time = e.time and idx = e.idx and "
+        "retention = "
+        "e.retention offset 0) c",
+        table);
+  };
   const std::string content_sql =
-      fmt::format("select e.id, c.envelope from audit.entry e join audit.event c{}{}", same_row, where);
+      fmt::format("select e.id, c.envelope from {}{}", content_of("audit.event"), where);
   const pg::Statement content{"audit repeats content", content_sql};
   CITADEL_CO_ASSIGN(const pg::Rows events,
                     co_await transaction.execute(content, pg::Params(found), deadline));
@@ -232,10 +238,9 @@ Task<Result<StoredEvents>> read_stored(pg::Transaction& transaction, const std::
     CITADEL_CO_ASSIGN(stored[row.get<Uuid>(0)].event, decode_envelope(row.get<Bytes>(1)));
   }
   const std::string groups_sql = fmt::format(
-      "select e.id, c.grp, c.wrapped_key, c.ciphertext, k.tenant, k.subject, k.wrapped_key from audit.entry "
-      "e "
-      "join audit.sealed c{} join audit.subject_key k on k.id = c.key_id{}",
-      same_row, where);
+      "select e.id, c.grp, c.wrapped_key, c.ciphertext, k.tenant, k.subject, k.wrapped_key from {} "
+      "join audit.subject_key k on k.id = c.key_id{}",
+      content_of("audit.sealed"), where);
   const pg::Statement groups{"audit repeats groups", groups_sql};
   CITADEL_CO_ASSIGN(const pg::Rows sealed, co_await transaction.execute(groups, pg::Params(found), deadline));
   CITADEL_CO_TRY(open_stored(sealed, stored, keys));

@@ -52,6 +52,13 @@ std::string bounds_sql(std::string_view table, const ContentMonth& month) {
                      text_of(next_month(month.month)));
 }
 
+std::string rows_by_key_sql(std::string_view table, const ContentMonth& month) {
+  return fmt::format(
+      "unnest($1::timestamptz[], $2::int8[]) as k (time, idx) cross join lateral "
+      "(select * from {} e where {} and e.time = k.time and e.idx = k.idx offset 0) c",
+      table, bounds_sql("e", month));
+}
+
 std::string bounds_sql(const MonthRange& range) {
   std::string sql = fmt::format(" and time >= '{}'", text_of(range.from));
   if (range.below) sql += fmt::format(" and time < '{}'", text_of(*range.below));

@@ -32,6 +32,10 @@ std::optional<ContentMonth> parse_content_month(std::string_view text);
 
 // "TABLE.retention = 2 and TABLE.time >= '…' and TABLE.time < '…'"
 std::string bounds_sql(std::string_view table, const ContentMonth& month);
+// "unnest(…) as k cross join lateral (…) c": the rows of `table` for the times in $1 and the indexes in $2,
+// each found by the primary key. As a plain join it is up to the planner, and a prepared plan that was made
+// while the table was empty stays what it was until the table is analyzed.
+std::string rows_by_key_sql(std::string_view table, const ContentMonth& month);
 
 // from <= time < below; open at the end without `below`.
 struct MonthRange {

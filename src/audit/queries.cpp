@@ -67,17 +67,9 @@ pg::Params keys_of(const Views& views) {
   return pg::Params(times, indexes);
 }
 
-std::string content_sql(std::string_view columns, std::string_view table, std::string_view more,
-                        const ContentMonth& month) {
-  return fmt::format(
-      "select {} from {} c join unnest($1::timestamptz[], $2::int8[]) as k (time, idx) "
-      "on c.time = k.time and c.idx = k.idx {} where {}",
-      columns, table, more, bounds_sql("c", month));
-}
-
 Task<Result<void>> read_envelopes(store::Database& database, const Views& views, ContentMonth month,
                                   Deadline deadline) {
-  const std::string sql = content_sql("c.idx, c.salt, c.envelope", "audit.event", "", month);
+  const std::string sql = "select c.idx, c.salt, c.envelope from " + rows_by_key_sql("audit.event", month);
   const pg::Statement statement{"audit envelopes", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
                                                                  statement, keys_of(views)));
@@ -100,9 +92,10 @@ Task<Result<void>> read_envelopes(store::Database& database, const Views& views,
 
 Task<Result<void>> read_groups(store::Database& database, const Views& views, ContentMonth month,
                                const AuditKeys& keys, Deadline deadline) {
-  const std::string sql =
-      content_sql("c.idx, c.grp, c.wrapped_key, c.ciphertext, s.tenant, s.subject, s.wrapped_key",
-                  "audit.sealed", "join audit.subject_key s on s.id = c.key_id", month);
+  const std::string sql = fmt::format(
+      "select c.idx, c.grp, c.wrapped_key, c.ciphertext, s.tenant, s.subject, s.wrapped_key from {} "
+      "join audit.subject_key s on s.id = c.key_id",
+      rows_by_key_sql("audit.sealed", month));
   const pg::Statement statement{"audit groups", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
                                                                  statement, keys_of(views)));

@@ -19,6 +19,7 @@ def check(name, folder):
     done = subprocess.run([BINARY, "bench", name, "--seconds", "1", "--json"], capture_output=True, text=True, check=False,
                           timeout=300, cwd=folder, env=dict(os.environ, TMPDIR=str(folder), HOME=str(folder)))
     assert done.returncode in (0, 1), done
+    assert done.stdout, done  # its error stands on the other stream
     report = json.loads(done.stdout)
     assert set(report) == {"bench", "machine", "metrics"} and report["bench"] == name, report
     assert report["machine"]["cores"] >= 1 and report["machine"]["processor"], report["machine"]
