@@ -7,9 +7,7 @@
 #   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
 # Without CITADEL_ROOM_TESTS none of these is built but by name, and none is run: `ninja -C build/release pg_bench`.
 #   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
-add_library(citadel_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio.cpp)
-target_link_libraries(citadel_asio PUBLIC Boost::headers fmt::fmt Threads::Threads)
-target_precompile_headers(citadel_asio PRIVATE
+set(citadel_headers
   <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <cstring> <deque> <expected> <functional> <map> <memory>
   <mutex> <optional> <random> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
   <fmt/format.h>
@@ -17,9 +15,28 @@ target_precompile_headers(citadel_asio PRIVATE
   <boost/asio/io_context.hpp> <boost/asio/post.hpp> <boost/asio/steady_timer.hpp> <boost/asio/this_coro.hpp>
   <boost/asio/use_awaitable.hpp>)
 
+add_library(citadel_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio.cpp)
+target_link_libraries(citadel_asio PUBLIC Boost::headers fmt::fmt Threads::Threads)
+target_precompile_headers(citadel_asio PRIVATE ${citadel_headers})
+
+# Tests have a precompiled header of their own, with GoogleTest in it, and are not optimised: what takes long in them to
+# compile are the macros, and what takes long to run is in the rooms.
+if(CITADEL_TESTS AND CITADEL_ROOM_TESTS)
+  add_library(citadel_gtest STATIC ${CMAKE_SOURCE_DIR}/cmake/gtest.cpp)
+  target_link_libraries(citadel_gtest PUBLIC citadel_asio GTest::gmock GTest::gtest_main)
+  target_compile_options(citadel_gtest PUBLIC -O0)
+  target_precompile_headers(citadel_gtest PRIVATE ${citadel_headers} <gmock/gmock.h> <gtest/gtest.h>)
+endif()
+
 function(citadel_executable target)
   target_precompile_headers(${target} REUSE_FROM citadel_asio)
   target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+endfunction()
+
+function(citadel_gtest_executable target)  # citadel_gtest_executable(TARGET library…)
+  target_precompile_headers(${target} REUSE_FROM citadel_gtest)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(${target} ${ARGN} citadel_gtest)
 endfunction()
 
 function(add_room name)
@@ -40,17 +57,15 @@ function(add_room name)
   endif()
   if(CITADEL_TESTS AND CITADEL_ROOM_TESTS AND ROOM_TESTS)
     add_executable(${name}_test ${ROOM_TESTS})
-    citadel_executable(${name}_test)
-    target_link_libraries(${name}_test citadel_${name} GTest::gmock GTest::gtest_main)
+    citadel_gtest_executable(${name}_test citadel_${name})
     add_test(NAME ${name} COMMAND ${name}_test --gtest_brief=1)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
   endif()
   if(CITADEL_TESTS AND CITADEL_ROOM_TESTS AND ROOM_PGTESTS)
     add_executable(${name}_pgtest ${ROOM_PGTESTS})
-    citadel_executable(${name}_pgtest)
-    target_link_libraries(${name}_pgtest citadel_${name} citadel_support GTest::gmock GTest::gtest_main)
+    citadel_gtest_executable(${name}_pgtest citadel_${name} citadel_support)
     add_test(NAME ${name}.pg COMMAND ${name}_pgtest --gtest_brief=1)
-    set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900)
+    set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900 COST 50)
   endif()
   if(CITADEL_TESTS AND ROOM_BENCHES)
     add_executable(${name}_bench ${by_name} ${ROOM_BENCHES})
