@@ -1,11 +1,13 @@
 # add_room(NAME FLOOR n [SOURCES …] [DEPS room…] [LIBS cmake-target…] [PRIVATE_LIBS …]
-#          [TESTS …] [PGTESTS …] [BENCHES …] [FUZZERS …])
+#          [TESTS …] [PGTESTS …] [CRASHTESTS …] [BENCHES …] [FUZZERS …])
 #
 # A room is a static library `citadel_NAME` of src/NAME. Its includes point only to rooms of a lower floor.
 #   TESTS    unit tests, one executable NAME_test, run in parallel with everything.
 #   PGTESTS  tests that start their own PostgreSQL and Pgpool-II, one executable NAME_pgtest.
+#   CRASHTESTS  tests whose programs are killed, a thousand times and more, one executable NAME_crashtest. Not with sanitizers,
+#            whose start takes longer than such a program lives.
 #   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
-# Without CITADEL_ROOM_TESTS none of these is built but by name, and none is run: `ninja -C build/release pg_bench`.
+# Without CITADEL_ROOM_TESTS only the CRASHTESTS are built and run, benches by name: `ninja -C build/release pg_bench`.
 #   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
 set(citadel_headers
   <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <cstring> <deque> <expected> <functional> <map> <memory>
@@ -19,12 +21,10 @@ add_library(citadel_asio STATIC ${CMAKE_SOURCE_DIR}/cmake/asio.cpp)
 target_link_libraries(citadel_asio PUBLIC Boost::headers fmt::fmt Threads::Threads)
 target_precompile_headers(citadel_asio PRIVATE ${citadel_headers})
 
-# Tests have a precompiled header of their own, with GoogleTest in it, and are not optimised: what takes long in them to
-# compile are the macros, and what takes long to run is in the rooms.
-if(CITADEL_TESTS AND CITADEL_ROOM_TESTS)
+# Tests have a precompiled header of their own, with GoogleTest in it.
+if(CITADEL_TESTS)
   add_library(citadel_gtest STATIC ${CMAKE_SOURCE_DIR}/cmake/gtest.cpp)
   target_link_libraries(citadel_gtest PUBLIC citadel_asio GTest::gmock GTest::gtest_main)
-  target_compile_options(citadel_gtest PUBLIC -O0)
   target_precompile_headers(citadel_gtest PRIVATE ${citadel_headers} <gmock/gmock.h> <gtest/gtest.h>)
 endif()
 
@@ -40,7 +40,7 @@ function(citadel_gtest_executable target)  # citadel_gtest_executable(TARGET lib
 endfunction()
 
 function(add_room name)
-  cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;BENCHES;FUZZERS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;CRASHTESTS;BENCHES;FUZZERS" ${ARGN})
   if(NOT DEFINED ROOM_FLOOR)
     message(FATAL_ERROR "room ${name} names no FLOOR")
   endif()
@@ -66,6 +66,12 @@ function(add_room name)
     citadel_gtest_executable(${name}_pgtest citadel_${name} citadel_support)
     add_test(NAME ${name}.pg COMMAND ${name}_pgtest --gtest_brief=1)
     set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900 COST 50)
+  endif()
+  if(CITADEL_TESTS AND ROOM_CRASHTESTS AND NOT CITADEL_SANITIZE)
+    add_executable(${name}_crashtest ${ROOM_CRASHTESTS})
+    citadel_gtest_executable(${name}_crashtest citadel_${name} citadel_support)
+    add_test(NAME ${name}.crash COMMAND ${name}_crashtest --gtest_brief=1)
+    set_tests_properties(${name}.crash PROPERTIES LABELS crash TIMEOUT 900 COST 60)
   endif()
   if(CITADEL_TESTS AND ROOM_BENCHES)
     add_executable(${name}_bench ${by_name} ${ROOM_BENCHES})

@@ -22,11 +22,12 @@ import pathlib
 import re
 import sys
 
-ROOM_LISTS = {"test": "TESTS", "pgtest": "PGTESTS", "bench": "BENCHES", "fuzz": "FUZZERS"}  # by the end of a file's name
+ROOM_LISTS = {"test": "TESTS", "pgtest": "PGTESTS", "crashtest": "CRASHTESTS", "bench": "BENCHES",
+              "fuzz": "FUZZERS"}  # by the end of a file's name
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 SOURCE_SUFFIXES = {".cpp", ".hpp"}
-TEST_NAME = re.compile(r"(^|_)(test|pgtest|simtest|testing|bench|fuzz)(_tools)?\.[ch]pp$")
+TEST_NAME = re.compile(r"(^|_)(test|pgtest|crashtest|simtest|testing|bench|fuzz)(_tools)?\.[ch]pp$")
 
 HOMES = [  # what, how an include or a name of it looks, where it may stand (beginning of the path inside src/)
     ("OpenSSL", re.compile(r'#include\s*[<"]openssl/'), ("crypto/",)),
@@ -174,7 +175,7 @@ def check_length(path, lines, code_text, faults):
 
 def listed_files(text):
     """{file: the list of add_room that it stands in}, None for a file of another command; comments name nothing."""
-    listed, lists = {}, {"SOURCES", "TESTS", "PGTESTS", "BENCHES", "FUZZERS"}
+    listed, lists = {}, {"SOURCES", *ROOM_LISTS.values()}
     for command, arguments in re.findall(r"(\w+)\s*\(([^()]*)\)", re.sub(r"#[^\n]*", "", text)):
         keyword = None
         for word in arguments.split():
@@ -191,7 +192,7 @@ def check_registered(folder, faults):
     where = cmake.relative_to(faults.root / folder.relative_to(faults.root).parts[0])
     for file in sorted(folder.rglob("*.cpp")):
         name = file.relative_to(folder).as_posix()
-        kind = re.search(r"_(test|pgtest|bench|fuzz)\.cpp$", name)
+        kind = re.search(rf"_({'|'.join(ROOM_LISTS)})\.cpp$", name)
         wanted = ROOM_LISTS[kind.group(1)] if kind else "SOURCES"
         if name not in listed:
             faults.add(file, 1, "registered", f"{where} does not name {name}")

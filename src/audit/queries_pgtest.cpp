@@ -59,7 +59,10 @@ TEST_F(QueriesTest, AnEntryIsGivenBackWhole) {
 // A prepared plan that was made for an empty table is kept until the table is analyzed: it must be the right
 // one then.
 TEST_F(QueriesTest, RowsAreFoundByTheirKeyWhateverIsKnownOfTheTable) {
-  const auto month = content_month(Retention::standard, system_clock().wall());
+  append({frame_of(full_event())});
+  const auto entry = run(get_entry(*database_, 0, OpenGroups::no, *keys_, soon()));
+  ASSERT_TRUE(entry) << entry.error().to_string();
+  const auto month = content_month(entry->leaf.retention, entry->leaf.time);
   for (const std::string_view table : {"audit.event", "audit.sealed"}) {
     const auto plan =
         sql(fmt::format("set plan_cache_mode = force_generic_plan; prepare wanted (timestamptz[], int8[]) as "

@@ -153,7 +153,7 @@ TEST(Redaction, TakesLinearTimeForTextsThatAlmostMatch) {
   for (const std::string piece : {"4", "4 ", "4111 ", "4-", "bearer ", "Bearer a", "-----BEGIN ",
                                   "-----BEGIN PRIVATE KEY", "-----BEGIN X PRIVATE KEY-----"}) {
     std::string text;
-    while (text.size() < (512 << 10)) text += piece;
+    while (text.size() < (128 << 10)) text += piece;
     const std::clock_t begin = std::clock();
     (void)redacted_reason(text);
     EXPECT_LT(std::clock() - begin, 8 * CLOCKS_PER_SEC) << piece;

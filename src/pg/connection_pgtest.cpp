@@ -176,11 +176,12 @@ TEST_P(ConnectionRoute, AStreamThatIsRefusedIsCancelledAndDrained) {
   run([this]() -> Task<> {
     auto db = co_await connect();
     std::int64_t seen = 0;
-    auto refused = co_await db->stream({"series", "SELECT i::int8 FROM generate_series(1, $1) i"},
-                                       Params(std::int64_t{2'000'000}), soon(), [&](Row) -> Result<void> {
-                                         if (++seen < 1'000) return {};
-                                         return fail(Code::storage_full, "enough");
-                                       });
+    auto refused =
+        co_await db->stream({"series", "SELECT i::int8 FROM generate_series(1, $1) i"},
+                            Params(std::int64_t{2'000'000}), Deadline::after(120s), [&](Row) -> Result<void> {
+                              if (++seen < 1'000) return {};
+                              return fail(Code::storage_full, "enough");
+                            });
     EXPECT_CODE(refused, Code::storage_full);
     EXPECT_EQ(seen, 1'000);
     if (GetParam() == Route::pgpool && db->state() == SessionState::broken) {

@@ -91,7 +91,7 @@ TEST(PoolCore, IdleSessionsBeyondTheAdaptiveLimitAreNotLentToTheImpatient) {
 // A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
 // Opens take `open_time`, one after the other.
 struct Load {
-  double busy = 0;           // on average, in the last 30 of 60 s
+  double busy = 0;           // on average, in the last 15 of 30 s
   std::uint64_t opened = 0;  // sessions, in all
 };
 Load run_load(PoolLimits limits, double (*milliseconds)(double lent), Monotonic::duration open_time = 0ms) {
@@ -116,7 +116,7 @@ Load run_load(PoolLimits limits, double (*milliseconds)(double lent), Monotonic:
   drain();
   double sum = 0;
   int samples = 0;
-  const auto end = pool.now + 60s;
+  const auto end = pool.now + 30s;
   while (pool.now < end) {
     const auto when = busy.empty() ? MonotonicTime::max() : busy.begin()->first;
     if (!opening.empty() && opening.begin()->first <= std::min(when, pool.core.next_wake())) {
@@ -139,7 +139,7 @@ Load run_load(PoolLimits limits, double (*milliseconds)(double lent), Monotonic:
     pool.core.release(slot, Return::idle, pool.now);
     if (const auto asked = pool.core.acquire(pool.now, {}); asked.kind == Kind::granted) begin(asked.slot);
     drain();
-    if (pool.now < end - 30s) continue;
+    if (pool.now < end - 15s) continue;
     sum += static_cast<double>(pool.core.count(State::lent));
     ++samples;
   }

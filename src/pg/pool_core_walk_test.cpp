@@ -11,7 +11,7 @@
 namespace citadel::pg {
 namespace {
 
-constexpr std::uint64_t walks = 150;
+constexpr std::uint64_t walks = 50;
 constexpr int events_in_a_walk = 4000;
 
 // Plays driver, server and callers at random, and keeps its own books.

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 inline Deadline soon() {
-  return Deadline::after(20s);
+  return Deadline::after(60s);
 }
 
 inline pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_view role,

@@ -12,7 +12,7 @@ from citadel_process import SOURCE, Citadel, wait_until
 # crash test passes them.
 ELSEWHERE = ("journal.recovery.", "journal.seal.", "journal.cursor.before_replace", "journal.cursor.after_replace")
 # At which passings. The journal of requests is opened first, so the audit journal's start is the second passing. The statements
-# of a life are gone through one by one in src/audit/crash_pgtest.cpp.
+# of a life are gone through one by one in src/audit/audit_crashtest.cpp.
 PASSINGS = {"journal.epoch.": (1, 2), "journal.segment.": (2, 3), "journal.append.": (2, 30), "drain.": (1, 6),
             "checkpoint.history.": (1,), "checkpoint.": (1, 3), "publisher.": (1, 3), "pg.": (20, 77)}
 

@@ -13,7 +13,7 @@ from citadel_process import BINARY, SOURCE, TRACE, Citadel, reserve_port, trace_
 # Reached only after a torn start, an error of the disk, or a cursor file that has grown long; the journal's own crash test
 # passes them.
 ELSEWHERE = ("journal.recovery.", "journal.seal.", "journal.cursor.before_replace", "journal.cursor.after_replace",
-             # The audit trail is off here: audit_crash_points_test.py. Statement by statement: src/audit/crash_pgtest.cpp.
+             # The audit trail is off here: audit_crash_points_test.py. Statement by statement: src/audit/audit_crashtest.cpp.
              "checkpoint.", "publisher.", "pg.")
 
 

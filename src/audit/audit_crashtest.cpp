@@ -166,13 +166,8 @@ TEST(AuditCrashChild, DISABLED_Life) {
   say("done\n");
 }
 
-// Of CITADEL_CRASH_POINTS; a life takes a hundred times as long as one of the journal alone, and a
-// sanitizer's start again ten times.
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr std::uint64_t share = 50;
-#else
+// Of CITADEL_CRASH_POINTS; a life takes a hundred times as long as one of the journal alone.
 constexpr std::uint64_t share = 5;
-#endif
 std::uint64_t crashes_wanted() {
   const char* const text = std::getenv("CITADEL_CRASH_POINTS");
   return text == nullptr ? 1'000 : std::strtoull(text, nullptr, 10);
@@ -289,7 +284,7 @@ TEST_F(AuditCrash, AtEachStepAgainAndAgain) {
   std::set<std::string_view> fired;
   std::vector<std::string_view> steps;
   for (const std::string_view name : crash_point_names) {
-    // Those of the journal: src/journal/crash_test.cpp.
+    // Those of the journal: src/journal/journal_crashtest.cpp.
     if (!name.starts_with("journal.")) steps.push_back(name);
   }
   for (std::uint64_t round = 0; crashes_ < crashes_wanted() / share; ++round) {
