@@ -110,9 +110,8 @@ Result<void> ReportRun::take(const audit::ExportedEntry& entry) {
   }
   builder_.add(entry.index, leaf, event ? &*event : nullptr);
   if (entry.index % progress_entries == 0)
-    *context_.err << fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
-                                 format_count(static_cast<std::int64_t>(size_)))
-                  << std::flush;
+    context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
+                                  format_count(static_cast<std::int64_t>(size_))));
   return {};
 }
 
@@ -177,9 +176,9 @@ Result<audit::Report> ReportRun::run() {
   }
   auto report = builder_.finish(std::move(found_), origin_, system_clock().wall());
   CITADEL_TRY(tell(report));
-  *context_.err << fmt::format("\r{} entries, {} of this time\n",
-                               format_count(static_cast<std::int64_t>(report.examined)),
-                               format_count(static_cast<std::int64_t>(report.in_span)));
+  context_.progress(fmt::format("\r{} entries, {} of this time\n",
+                                format_count(static_cast<std::int64_t>(report.examined)),
+                                format_count(static_cast<std::int64_t>(report.in_span))));
   return report;
 }
 
@@ -210,7 +209,9 @@ int run_report(const Context& context, const ReportCommand& command) {
     return context.report(written.error());
   }
   if (report->verification.passed) return exit_good;
-  *context.err << fmt::format("FAULT: the log did not verify: {}\n", report->verification.finding);
+  const auto fault = fmt::format("the log did not verify: {}", report->verification.finding);
+  if (context.json) return context.report(Error(Code::corrupt, fault));
+  *context.err << "FAULT: " << fault << '\n';
   return exit_check_failed;
 }
 

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/file.hpp"
+#include "cli/api_client.hpp"
 #include "cli/context.hpp"
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
@@ -18,6 +19,7 @@ namespace citadel::cli {
 namespace {
 
 using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -96,6 +98,46 @@ TEST_F(Program, WrongUseIsExitCodeTwoAndSaidOnStandardError) {
     EXPECT_THAT(result.out, IsEmpty()) << testing::PrintToString(arguments);
     EXPECT_THAT(result.err, Not(IsEmpty())) << testing::PrintToString(arguments);
   }
+}
+
+TEST_F(Program, ACommandThatIsNotThereIsNamedWithTheNearest) {
+  const std::tuple<std::vector<std::string>, std::string> cases[] = {
+      {{"adit"}, "citadel has no command 'adit'; did you mean 'audit'?"},
+      {{"audit", "hodl"}, "citadel audit has no command 'hodl'; did you mean 'hold'?"},
+      {{"audit", "hold", "realease", "7", "--reason", "r"},
+       "citadel audit hold has no command 'realease'; did you mean 'release'?"},
+      {{"--json", "audit", "serch", "--actor", "ada"},
+       "citadel audit has no command 'serch'; did you mean 'search'?"},
+      {{"config", "nonsense"}, "citadel config has no command 'nonsense'"}};
+  for (const auto& [arguments, said] : cases) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, exit_wrong_use) << said;
+    EXPECT_THAT(result.out, IsEmpty());
+    if (arguments[0] == "--json") {
+      EXPECT_EQ(result.err,
+                fmt::format("{{\"code\":\"invalid_argument\",\"message\":\"{}\",\"exit_code\":2}}\n", said));
+    } else {
+      EXPECT_EQ(result.err, said + "\nRun with --help for more information.\n");
+    }
+  }
+  // What is no command's place is told as before.
+  EXPECT_THAT(run({"version", "adit"}).err, AllOf(HasSubstr("not expected"), HasSubstr("adit")));
+  EXPECT_THAT(run({"audit", "--colour", "hodl"}).err, Not(HasSubstr("did you mean")));
+}
+
+TEST_F(Program, WithJsonAnErrorIsJson) {
+  const auto key = write("key", std::string(40, 'k'));
+  const auto away = run({"usage", "--json", "--key-file", key, "--url", "http://127.0.0.1:1"});
+  EXPECT_EQ(away.code, exit_unreachable);
+  EXPECT_THAT(away.out, IsEmpty());
+  EXPECT_THAT(away.err,
+              AllOf(StartsWith("{\"code\":\"unavailable\",\"message\":\""), EndsWith("\"exit_code\":3}\n")));
+  const auto wrong = run({"usage", "--nonsense", "--json"});
+  EXPECT_EQ(wrong.code, exit_wrong_use);
+  EXPECT_THAT(wrong.err, AllOf(StartsWith("{\"code\":\"invalid_argument\",\"message\":\""),
+                               HasSubstr("--nonsense"), EndsWith("\"exit_code\":2}\n")));
+  EXPECT_THAT(run({"version", "--json"}, {}, "/dev/full").err,
+              AllOf(StartsWith("{\"code\":\"io_error\""), HasSubstr("standard output")));
 }
 
 TEST_F(Program, PoolIsPausedAndResumedAndNothingElse) {
@@ -283,6 +325,40 @@ TEST(ContextReport, ExitCodesFitTheError) {
   EXPECT_EQ(context.report(Error(Code::invalid_argument, "bad")), exit_wrong_use);
   EXPECT_EQ(context.report(Error(Code::conflict, "no")), exit_check_failed);
   EXPECT_THAT(err.str(), StartsWith("citadel: unavailable: no daemon\n"));
+}
+
+TEST(ContextReport, WithJsonAnErrorIsOneLineOfIt) {
+  std::ostringstream err;
+  Context context;
+  context.err = &err;
+  context.json = true;
+  context.progress("1 of 2\n");
+  Error error(Code::conflict, "it says \"no\"\n\xff");
+  std::ranges::copy(std::string_view("23505"), error.sqlstate);
+  error.detail = "Key (name)=(ada) already exists.";  // may hold values of rows
+  EXPECT_EQ(context.report(error.in("commit")), exit_check_failed);
+  EXPECT_EQ(
+      err.str(),
+      R"({"code":"conflict","message":"it says \"no\"\n\ufffd","sqlstate":"23505","where":"commit","exit_code":1})"
+      "\n");
+}
+
+TEST(ContextReport, AProblemOfTheDaemonIsGivenAsItCame) {
+  std::ostringstream err;
+  Context context;
+  context.err = &err;
+  context.json = true;
+  http::ClientResponse answer;
+  answer.status = 409;
+  answer.body =
+      R"({"type":"/problems/conflict","title":"No","status":409,"detail":"a hold keeps it","instance":"r-1"})";
+  EXPECT_EQ(context.report(error_of(answer)), exit_check_failed);
+  EXPECT_EQ(err.str(), R"({"code":"conflict","message":"a hold keeps it","exit_code":1,"problem":)" +
+                           answer.body + "}\n");
+  err.str("");
+  answer.body = "<html>a proxy's";
+  context.report(error_of(answer));
+  EXPECT_THAT(err.str(), AllOf(HasSubstr("status 409"), Not(HasSubstr("problem"))));
 }
 
 TEST(Table, AlignsColumnsByCharactersAndNumbersRight) {
