@@ -14,6 +14,7 @@
 #include "cli/context.hpp"
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
+#include "tlog/note.hpp"
 
 namespace citadel::cli {
 namespace {
@@ -180,6 +181,33 @@ TEST_F(Program, ConfigCheckFailsWithEveryFault) {
   EXPECT_THAT(json.out, AllOf(StartsWith("{\"good\":false,\"faults\":[\""), HasSubstr("\",\"")));
   EXPECT_EQ(run({"config", "show", "--config", file}).code, exit_check_failed);
   EXPECT_EQ(run({"config", "check"}, {"CITADEL_POOL_SIZE_MAX=0"}).code, exit_check_failed);
+}
+
+TEST_F(Program, ConfigCheckReadsTheWitnessPolicy) {
+  const auto policy = (folder_ / "policy").string();
+  const auto file = write("citadel.toml", "[audit]\nwitness_policy_file = \"policy\"\n");
+  const auto missing = run({"config", "check", "--config", file});
+  EXPECT_EQ(missing.code, exit_check_failed);
+  EXPECT_THAT(missing.out, IsEmpty());
+  EXPECT_THAT(missing.err, AllOf(StartsWith(file + ":2:23: audit.witness_policy_file: " + policy),
+                                 HasSubstr("cannot be read"), HasSubstr("docs/audit.md")));
+  write("policy", "# ours\nquorum none\nwittness w1\n");
+  const auto bad = run({"config", "check", "--config", file});
+  EXPECT_EQ(bad.code, exit_check_failed);
+  EXPECT_THAT(bad.err, AllOf(HasSubstr(policy + ": line 3: 'wittness' is not one of"),
+                             HasSubstr("without this key no witness is asked")));
+  const auto json = run({"config", "check", "--config", file, "--json"});
+  EXPECT_EQ(json.code, exit_check_failed);
+  EXPECT_THAT(json.out, AllOf(StartsWith("{\"good\":false,\"faults\":[\""), HasSubstr("line 3")));
+  // Without an audit trail nobody reads it.
+  EXPECT_EQ(run({"config", "check", "--config", file}, {"CITADEL_AUDIT_ENABLED=false"}).code, exit_good);
+  const auto witness = tlog::NoteSigner::generate("witness.example/w1", tlog::KeyType::cosignature_v1);
+  const auto line = "witness w1 " + witness->verifier().encode();
+  write("policy", line + "\nquorum w1\n");
+  EXPECT_THAT(run({"config", "check", "--config", file}).err,
+              HasSubstr("witness w1 has no URL to ask; add it"));
+  write("policy", line + " http://127.0.0.1:8490\nquorum w1\n");
+  EXPECT_EQ(run({"config", "check", "--config", file}).code, exit_good);
 }
 
 TEST_F(Program, AFileThatIsNamedAndMissingIsWrongUse) {
