@@ -33,9 +33,8 @@ struct ReportCommand {
   std::size_t quorum = 0, sample = 25;
 };
 
-// RFC 3339, or a day, which begins at midnight UTC.
 Result<WallTime> read_time(std::string_view option, const std::string& text) {
-  const auto time = parse_time(text.size() == 10 ? text + "T00:00:00Z" : text);
+  const auto time = parse_day_or_time(text);
   if (time) return *time;
   return fail(Code::invalid_argument,
               fmt::format("{}: '{}' is neither a day like 2026-11-01 nor a time like 2026-11-01T12:00:00Z",
@@ -222,8 +221,10 @@ void add_audit_report(Command audit, Context& context) {
       "report", "What the log shows of a time, for an auditor: HTML, or with --json JSON");
   const auto command = std::make_shared<ReportCommand>();
   report.add_option("--profile", command->profile, "soc2, eu-ai-act, hipaa, pci or gdpr").required();
-  report.add_option("--from", command->from, "The first moment: a day or an RFC 3339 time").required();
-  report.add_option("--to", command->to, "The first moment that is outside; default: now");
+  report.add_option("--from", command->from, "The first moment: a day (its midnight UTC) or an RFC 3339 time")
+      .required();
+  report.add_option("--to", command->to,
+                    "The first moment that is outside: a day or an RFC 3339 time; default: now");
   report.add_option("--out,-o", command->file, "The file; - is standard output").show_default();
   report.add_option("--sample", command->sample, "Entries drawn by chance").show_default().range(0, 1'000);
   report.add_option("--seed", command->seed, "Of the sample, to draw the same again");
