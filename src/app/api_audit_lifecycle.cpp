@@ -46,8 +46,8 @@ std::optional<std::string> optional_name(ObjectReader& in, std::string_view name
 std::optional<WallTime> optional_time(ObjectReader& in, std::string_view name) {
   const auto text = in.optional_text(name, {});
   if (!text) return std::nullopt;
-  const auto time = parse_time(*text);
-  if (!time) in.refuse(name, "is not a time as of RFC 3339");
+  const auto time = parse_day_or_time(*text);
+  if (!time) in.refuse(name, "is neither a day like 2026-11-25 nor an RFC 3339 time");
   return time;
 }
 

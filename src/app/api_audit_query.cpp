@@ -5,7 +5,9 @@
 #include <boost/json/object.hpp>
 
 #include "app/api_query.hpp"
+#include "audit/catalogue.hpp"
 #include "crypto/sha256.hpp"
+#include "http/text.hpp"
 #include "json/parse.hpp"
 #include "tlog/text.hpp"
 
@@ -99,16 +101,17 @@ Result<void> apply_idempotency_key(const http::Request& request, std::span<audit
 Result<audit::SearchFilter> parse_search(const http::Request& request, std::int64_t page_rows_max) {
   CITADEL_TRY(
       request.allow_query({"from", "to", "tenant", "actor_type", "actor", "action", "object_type", "object",
-                           "outcome", "trace_id", "request_id", "text", "cursor", "limit"}));
+                           "subject", "outcome", "trace_id", "request_id", "text", "cursor", "limit"}));
   audit::SearchFilter filter;
   CITADEL_ASSIGN(filter.from, read_time(request, "from"));
   CITADEL_ASSIGN(filter.to, read_time(request, "to"));
   CITADEL_ASSIGN(filter.tenant, read_name(request, "tenant"));
   CITADEL_ASSIGN(filter.actor_type, read_name(request, "actor_type"));
   CITADEL_ASSIGN(filter.actor, read_name(request, "actor"));
-  CITADEL_ASSIGN(filter.action, read_name(request, "action"));
+  CITADEL_ASSIGN(filter.action, parse_action(request));
   CITADEL_ASSIGN(filter.object_type, read_name(request, "object_type"));
   CITADEL_ASSIGN(filter.object, read_name(request, "object"));
+  CITADEL_ASSIGN(filter.subject, read_name(request, "subject"));
   CITADEL_ASSIGN(filter.trace_id, read_name(request, "trace_id"));
   CITADEL_ASSIGN(filter.request_id, read_name(request, "request_id"));
   CITADEL_ASSIGN(filter.text, read_name(request, "text"));
@@ -126,6 +129,34 @@ Result<audit::SearchFilter> parse_search(const http::Request& request, std::int6
     return bad("limit", fmt::format("must be an integer from 1 to {}", limit_max));
   filter.limit = static_cast<int>(limit);
   return filter;
+}
+
+Result<std::optional<std::string>> parse_action(const http::Request& request) {
+  CITADEL_ASSIGN(auto action, read_name(request, "action"));
+  if (!action) return action;
+  if (const auto known = audit::find_action(*action); !known) return bad("action", known.error().message);
+  return action;
+}
+
+std::string recorded_query(const http::Request& request) {
+  const auto at = request.target.find('?');
+  if (at == std::string::npos) return "everything";
+  std::string out;
+  std::string_view rest = std::string_view(request.target).substr(at + 1);
+  while (!rest.empty()) {
+    const auto part = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    if (!out.empty()) out += '&';
+    // The name may be sent with escapes, too.
+    std::vector<http::Parameter> decoded;
+    const bool is_read = http::parse_query(part, 1, decoded).has_value();
+    if (is_read && decoded.size() == 1 && decoded[0].name == "subject") {
+      out += fmt::format("subject_sha256={}", to_hex(crypto::sha256(as_bytes(decoded[0].value))));
+    } else {
+      out += part;
+    }
+  }
+  return out;
 }
 
 Result<bool> parse_check(const http::Request& request) {

@@ -20,9 +20,16 @@ Result<Ack> parse_ack(const http::Request& request);
 Result<void> apply_idempotency_key(const http::Request& request, std::span<audit::Event> events,
                                    std::string_view body, const audit::EventLimits& limits);
 
-// from, to, tenant, actor_type, actor, action, object_type, object, outcome, trace_id, request_id, text,
-// cursor, limit.
+// from, to, tenant, actor_type, actor, action, object_type, object, subject, outcome, trace_id, request_id,
+// text, cursor, limit.
 Result<audit::SearchFilter> parse_search(const http::Request& request, std::int64_t page_rows_max);
+
+// ?action=; nothing where it is absent. One that the catalogue has not and no caller may define is refused,
+// with the nearest name: nothing found would read like "it never happened".
+Result<std::optional<std::string>> parse_action(const http::Request& request);
+// What was asked for, as an entry of the log keeps it for ever: the query as it was sent, with the SHA-256 of
+// a subject in place of its name.
+std::string recorded_query(const http::Request& request);
 
 // ?check=columns: whether the columns that searches go by are held against the entries.
 Result<bool> parse_check(const http::Request& request);

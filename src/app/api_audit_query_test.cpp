@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 
 #include "audit/audit_testing.hpp"
+#include "base/bytes.hpp"
+#include "crypto/sha256.hpp"
 
 namespace citadel::app {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
 
 http::Request with(std::vector<http::Parameter> query) {
   http::Request request;
@@ -28,8 +33,39 @@ TEST(AuditQuery, NamesTheParameterThatIsWrong) {
   EXPECT_EQ(error("outcome", "denied"), "accepted");
   EXPECT_EQ(error("actor", ""), "actor: must have 1 to 1000 bytes");
   EXPECT_EQ(error("cursor", ""), "cursor: is empty; leave it out for the first page");
-  EXPECT_THAT(error("from", "yesterday"), HasSubstr("from: must be an RFC 3339 time"));
+  EXPECT_THAT(error("from", "yesterday"), HasSubstr("from: must be a day like 2026-11-25 or"));
   EXPECT_THAT(error("colour", "red"), HasSubstr("'colour' is not known"));
+}
+
+// Nothing found would read like "it never happened".
+TEST(AuditQuery, AnActionThatNobodyCanRecordIsRefusedWithTheNearest) {
+  const auto error = [](std::string action) {
+    const auto filter = parse_search(with({{"action", std::move(action)}}), 1'000);
+    return filter ? *filter->action : filter.error().message;
+  };
+  EXPECT_EQ(error("auth.failure"), "auth.failure");
+  EXPECT_EQ(error("audit.searched"), "audit.searched");
+  EXPECT_EQ(error("x.billing.invoice_sent"), "x.billing.invoice_sent");
+  EXPECT_THAT(error("auth.failur"), AllOf(StartsWith("action: "), HasSubstr("did you mean \"auth.failure\"?"),
+                                          HasSubstr("begins with \"x.\"")));
+  EXPECT_THAT(error("something.else.entirely"),
+              AllOf(StartsWith("action: "), Not(HasSubstr("did you mean"))));
+  EXPECT_THAT(error("x."), StartsWith("action: "));
+}
+
+TEST(AuditQuery, ASubjectIsSearchedForAndItsNameIsNotRecorded) {
+  EXPECT_EQ(parse_search(with({{"subject", "customer-9"}}), 1'000)->subject, "customer-9");
+  const auto recorded = [](std::string target) {
+    http::Request request;
+    request.target = std::move(target);
+    return recorded_query(request);
+  };
+  const auto digest = to_hex(crypto::sha256(as_bytes(std::string_view("customer 9"))));
+  EXPECT_EQ(recorded("/v1/audit/events"), "everything");
+  EXPECT_EQ(recorded("/v1/audit/events?actor=ada&text=a%26b"), "actor=ada&text=a%26b");
+  EXPECT_EQ(recorded("/v1/audit/events?actor=ada&subject=customer%209&limit=2"),
+            "actor=ada&subject_sha256=" + digest + "&limit=2");
+  EXPECT_EQ(recorded("/v1/audit/events?%73ubject=customer+9"), "subject_sha256=" + digest);
 }
 
 TEST(AuditQuery, AckIsOneOfThree) {

@@ -19,12 +19,6 @@ constexpr std::size_t tail_page = 100;
 constexpr auto export_time_max = std::chrono::hours(12);
 constexpr auto page_time = std::chrono::seconds(20);
 
-// What a search asked for, without values that may be somebody's: the query as it was sent says it.
-std::string query_of(const Request& request) {
-  const auto at = request.target.find('?');
-  return at == std::string::npos ? std::string("everything") : request.target.substr(at + 1);
-}
-
 Response answer(const Request& request, const Result<std::string>& body) {
   if (!body) return audit_problem(request, body.error());
   return Response::json(200, *body);
@@ -66,7 +60,7 @@ Task<Result<std::string>> search(ApiContextPtr context, Request& request) {
   CITADEL_CO_ASSIGN(auto filter, parse_search(request, context->config.audit.page_rows_max));
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.searched",
                                         {.type = "audit_log", .id = context->audit->origin()},
-                                        query_of(request)));
+                                        recorded_query(request)));
   CITADEL_CO_ASSIGN(const auto page, co_await on_data_plane(
                                          *context, audit::search_events(context->database, std::move(filter),
                                                                         request.deadline)));
@@ -237,7 +231,9 @@ Task<Result<Response>> tail_entries(ApiContextPtr context, Request& request) {
     const auto text = request.query(parameter);
     return text ? std::optional(std::string(*text)) : std::nullopt;
   };
-  tail.filter = {.tenant = name("tenant"), .actor = name("actor"), .action = name("action"), .outcome = {}};
+  CITADEL_CO_ASSIGN(auto action, parse_action(request));
+  tail.filter = {
+      .tenant = name("tenant"), .actor = name("actor"), .action = std::move(action), .outcome = {}};
   if (const auto outcome = request.query("outcome")) {
     tail.filter.outcome = audit::parse_outcome(*outcome);
     if (!tail.filter.outcome) co_return fail(Code::invalid_argument, "outcome: is not an outcome");
@@ -251,7 +247,7 @@ Task<Result<Response>> tail_entries(ApiContextPtr context, Request& request) {
   }
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.tailed",
                                         {.type = "audit_log", .id = context->audit->origin()},
-                                        query_of(request)));
+                                        recorded_query(request)));
   co_return http::event_response(std::move(tail), {.retry = std::chrono::seconds(2)});
 }
 

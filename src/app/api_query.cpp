@@ -60,12 +60,13 @@ Task<http::Response> refuse(http::Request& request, Error error) {
 Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name) {
   const auto text = request.query(name);
   if (!text) return std::optional<WallTime>();
-  if (const auto time = parse_time(*text)) return std::optional(*time);
+  if (const auto time = parse_day_or_time(*text)) return std::optional(*time);
   // A + that is not escaped has become a space.
   std::string escaped(*text);
   if (const auto space = escaped.rfind(' '); space != std::string::npos) escaped[space] = '+';
-  return bad(name, parse_time(escaped) ? "the + of the offset must be written %2B in a URL"
-                                       : "must be an RFC 3339 time like 2026-11-25T00:00:00Z");
+  return bad(name, parse_time(escaped)
+                       ? "the + of the offset must be written %2B in a URL"
+                       : "must be a day like 2026-11-25 or an RFC 3339 time like 2026-11-25T00:00:00Z");
 }
 
 http::Handler without_query(http::Handler handler) {

@@ -10,7 +10,7 @@ namespace citadel::app {
 // For routes that take no query parameters: refuses any, else `handler` answers.
 http::Handler without_query(http::Handler handler);
 
-// An RFC 3339 time, where there is one.
+// A day, which is its midnight UTC, or an RFC 3339 time, where there is one.
 Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name);
 
 // tenant, model, from, to, status, trace_id, cursor, limit.

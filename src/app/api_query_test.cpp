@@ -42,8 +42,19 @@ TEST(ApiQuery, ATimeSaysHowItMustBeWritten) {
   EXPECT_EQ(list_error("from", "9999-12-31T00:00:00Z"), "accepted");
   EXPECT_EQ(list_error("from", "2026-11-25T00:00:00 14:00"),
             "from: the + of the offset must be written %2B in a URL");
-  EXPECT_EQ(list_error("to", "2026-11-25"), "to: must be an RFC 3339 time like 2026-11-25T00:00:00Z");
-  EXPECT_EQ(list_error("to", "tomorrow morning"), "to: must be an RFC 3339 time like 2026-11-25T00:00:00Z");
+  EXPECT_EQ(list_error("to", "2026-11-25"), "accepted");
+  EXPECT_EQ(list_error("to", "2026-11-31"),
+            "to: must be a day like 2026-11-25 or an RFC 3339 time like 2026-11-25T00:00:00Z");
+  EXPECT_EQ(list_error("to", "tomorrow morning"),
+            "to: must be a day like 2026-11-25 or an RFC 3339 time like 2026-11-25T00:00:00Z");
+}
+
+TEST(ApiQuery, ADayIsItsMidnightInUtc) {
+  EXPECT_EQ(parse_request_filter(request_with("to", "2026-11-25"), 1000)->to,
+            parse_time("2026-11-25T00:00:00Z"));
+  const auto now = *parse_time("2026-11-26T12:00:00Z");
+  EXPECT_EQ(parse_usage_query(request_with("from", "2026-11-25"), now)->from,
+            parse_time("2026-11-25T00:00:00Z"));
 }
 
 TEST(ApiQuery, ARouteWithoutParametersRefusesThem) {

@@ -60,15 +60,20 @@ Result<std::optional<tlog::WitnessPolicy>> load_witness_policy(const AuditConfig
   if (config.witness_policy_file.empty()) return std::optional<tlog::WitnessPolicy>();
   const auto name = fmt::format("audit.witness_policy_file: {}", config.witness_policy_file.string());
   const auto bad = [&](std::string_view what) {
-    return fail(Code::invalid_argument, fmt::format("{}: {}", name, what));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("{}: {}; docs/audit.md, Witnesses, has an example, and without this key no witness "
+                    "is asked",
+                    name, what));
   };
   const auto text = read_file(config.witness_policy_file, policy_bytes_max);
-  if (!text) return std::unexpected(Error(text.error()).in("audit.witness_policy_file"));
+  if (!text) return bad(fmt::format("cannot be read ({}); write the policy there", text.error().message));
   auto policy = tlog::WitnessPolicy::parse(*text);
   if (!policy) return bad(policy.error().message);
   if (policy->witnesses().empty()) return bad("there is no witness in it");
   for (const auto& witness : policy->witnesses()) {
-    if (witness.url.empty()) return bad(fmt::format("witness {} has no URL to ask", witness.name));
+    if (witness.url.empty())
+      return bad(fmt::format("witness {} has no URL to ask; add it at the end of its line", witness.name));
     if (auto place = place_of(witness.url); !place) return bad(place.error().message);
   }
   return std::optional(*std::move(policy));

@@ -10,8 +10,8 @@
 namespace citadel::app {
 
 // The policy in audit.witness_policy_file; nothing where the file is not configured. Blocking file I/O.
-// invalid_argument names the file and the line: a witness whose URL is missing or is none that we can ask, or
-// a file without witnesses.
+// invalid_argument names the file and the line, and what to do: a file that cannot be read, a fault of its
+// form, a witness whose URL is missing or is none that we can ask, or a file without witnesses.
 Result<std::optional<tlog::WitnessPolicy>> load_witness_policy(const AuditConfig& config);
 
 // Each is asked by POST <url>/add-checkpoint. `clock` outlives it.

@@ -164,6 +164,7 @@ TEST_F(QueriesTest, SearchesByEveryField) {
   two.request_id = "req-2";
   three.object = {"api_key", "k-77"};
   three.reason = "three: rotated by night-job/7";
+  one.subject = three.subject = "customer-9";
   append({frame_of(one), frame_of(two), frame_of(three)});
   EXPECT_THAT(reasons({.tenant = "acme"}), ElementsAre("one"));
   EXPECT_THAT(reasons({.actor = "gateway"}), ElementsAre("one"));
@@ -174,6 +175,9 @@ TEST_F(QueriesTest, SearchesByEveryField) {
   EXPECT_THAT(reasons({.request_id = "req-2"}), ElementsAre("two"));
   EXPECT_THAT(reasons({.object_type = "api_key"}), ElementsAre(three.reason));
   EXPECT_THAT(reasons({.object = "k-77"}), ElementsAre(three.reason));
+  EXPECT_EQ(reasons({.subject = "customer-9"}), (std::vector<std::string>{three.reason, "one"}));
+  EXPECT_THAT(reasons({.tenant = "acme", .subject = "customer-9"}), ElementsAre("one"));
+  EXPECT_THAT(reasons({.subject = "customer"}), ElementsAre());
   for (const std::string text : {"NIGHT", "night-job/7", "rotated k-77", "api_key"})
     EXPECT_THAT(reasons({.text = text}), ElementsAre(three.reason)) << text;
   EXPECT_THAT(reasons({.text = "rotated elsewhere"}), ElementsAre());

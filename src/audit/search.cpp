@@ -120,8 +120,10 @@ void add_filters(const Search& search, Conditions& where) {
   where.equal("action", filter.action);
   where.equal("object_type", filter.object_type);
   where.equal("object", filter.object);
-  // What the partial index asks for, so that it serves.
+  // What a partial index asks for, so that it serves; the same below.
   if (filter.object) where.add(" and object <> ''");
+  where.equal("subject", filter.subject);
+  if (filter.subject) where.add(" and subject <> ''");
   if (filter.outcome) {
     where.equal("outcome", std::optional(static_cast<std::int16_t>(*filter.outcome)));
     if (*filter.outcome != Outcome::success) where.add(" and outcome <> 1");

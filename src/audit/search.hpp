@@ -1,5 +1,5 @@
-// Search: events of the trail by time, tenant, actor, action, object, outcome, trace, request and words,
-// newest first by their own time, in pages; and everything under one trace, in order.
+// Search: events of the trail by time, tenant, actor, action, object, subject, outcome, trace, request and
+// words, newest first by their own time, in pages; and everything under one trace, in order.
 //
 // A search that goes on while events arrive neither repeats nor skips one that was there at its start. A page
 // has fewer than `limit` events, and a cursor all the same, where half of the time went by before they were
@@ -21,7 +21,7 @@ inline constexpr int search_limit_max = 1'000;
 struct SearchFilter {
   std::optional<WallTime> from = {}, to = {};  // of the event's time: from <= time < to
   std::optional<std::string> tenant = {}, actor_type = {}, actor = {}, action = {}, object_type = {},
-                             object = {};
+                             object = {}, subject = {};
   std::optional<Outcome> outcome = {};
   std::optional<std::string> trace_id = {};  // 32 hexadecimal digits
   std::optional<std::string> request_id = {};

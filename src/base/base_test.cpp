@@ -153,6 +153,15 @@ TEST(TimeText, RefusesWhatIsNotRfc3339) {
   }
 }
 
+TEST(TimeText, ADayIsItsMidnightInUtc) {
+  EXPECT_EQ(parse_day_or_time("2026-11-25"), parse_time("2026-11-25T00:00:00Z"));
+  EXPECT_EQ(parse_day_or_time("2026-11-25T02:00:00+02:00"), parse_time("2026-11-25T00:00:00Z"));
+  for (const char* bad : {"", "2026-02-29", "2026-1-0001", "25.11.2026", "2026-11-25Z", "2026-11",
+                          "1969-12-31", "tomorrow!!"}) {
+    EXPECT_FALSE(parse_day_or_time(bad)) << bad;
+  }
+}
+
 TEST(Bytes, Crc32cAgreesWithRfc3720) {
   // RFC 3720, appendix B.4.
   EXPECT_EQ(crc32c(as_bytes(std::string(32, '\0'))), 0x8A9136AAu);

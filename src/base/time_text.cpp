@@ -113,4 +113,9 @@ std::optional<WallTime> parse_time(std::string_view text) {
   return time;
 }
 
+std::optional<WallTime> parse_day_or_time(std::string_view text) {
+  constexpr std::string_view day = "2026-11-25";
+  return parse_time(text.size() == day.size() ? std::string(text) + "T00:00:00Z" : std::string(text));
+}
+
 }  // namespace citadel

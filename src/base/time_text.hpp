@@ -16,4 +16,8 @@ std::string format_time(WallTime time);
 // years 1970 to 9999 of UTC. nullopt where the text is anything else.
 std::optional<WallTime> parse_time(std::string_view text);
 
+// The same, or a bare day like "2026-11-25", which is its midnight UTC: the bound of a range that people
+// give.
+std::optional<WallTime> parse_day_or_time(std::string_view text);
+
 }  // namespace citadel

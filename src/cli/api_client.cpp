@@ -112,6 +112,10 @@ Error error_of(const http::ClientResponse& response) {
     // The only 500 that is an answer: the daemon's log is not as it was written.
     const auto* const type = problem->get_object().if_contains("type");
     if (type != nullptr && *type == "/problems/audit_log_corrupt") code = Code::corrupt;
+    if (type == nullptr) return Error(code, std::move(detail));
+    Error error(code, std::move(detail));
+    error.detail = response.body;
+    return error;
   }
   return Error(code, std::move(detail));
 }

@@ -40,7 +40,8 @@ class ApiClient {
   std::unique_ptr<http::Client> client_;
 };
 
-// What an answer with a status of 400 and above says.
+// What an answer with a status of 400 and above says. The error's `detail` is the problem (RFC 9457) as the
+// daemon sent it, where it sent one.
 Error error_of(const http::ClientResponse& response);
 
 // Percent-encodes everything but unreserved characters (RFC 3986 §2.3).

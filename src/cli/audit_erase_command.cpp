@@ -26,14 +26,18 @@ struct EraseOptions {
   std::string subject, tenant, reason, file, id, key;
 };
 
-// Into the file, or as it is.
-int give_certificate(const Context& context, const json::value& certificate, const std::string& file) {
+// Into the file, or as it is. `otherwise` is said where the file cannot be written.
+int give_certificate(const Context& context, const json::value& certificate, const std::string& file,
+                     std::string_view otherwise = {}) {
   const auto text = citadel::json::serialize(certificate) + "\n";
   const auto note = text_at(certificate, "/note");
   if (!note.empty()) *context.err << note << '\n';
   if (!file.empty() && file != "-") {
-    const auto written = write_file_durably(file, text, file_mode);
-    if (!written) return context.report(written.error());
+    auto written = write_file_durably(file, text, file_mode);
+    if (!written) {
+      written.error().message += otherwise;
+      return context.report(written.error());
+    }
   }
   if (file.empty() || file == "-" || context.json) {
     *context.out << text;
@@ -55,13 +59,10 @@ int run_erase(const Context& context, const EraseOptions& options) {
   const auto certificate =
       client->post("/v1/audit/erasures", citadel::json::serialize(body), Deadline::after(act_time));
   if (!certificate) return context.report(certificate.error());
-  const int code = give_certificate(context, *certificate, options.file);
-  if (code != exit_good) {
-    *context.err << fmt::format(
-        "the erasure was done; `citadel audit certificate {} -o {}` gets its certificate\n",
-        text_at(*certificate, "/erasure"), options.file);
-  }
-  return code;
+  return give_certificate(
+      context, *certificate, options.file,
+      fmt::format("; the erasure was done, and `citadel audit certificate {} -o {}` gets its certificate",
+                  text_at(*certificate, "/erasure"), options.file));
 }
 
 int run_certificate(const Context& context, const EraseOptions& options) {

@@ -92,7 +92,7 @@ Result<bool> Export::resume() {
       ::lseek(fd_.get(), 0, SEEK_END) < 0) {
     return fail_errno(errno, part().string());
   }
-  *context_.err << fmt::format("going on at entry {}\n", progress_.next);
+  context_.progress(fmt::format("going on at entry {}\n", progress_.next));
   return true;
 }
 
@@ -119,9 +119,8 @@ Result<void> Export::keep_state(std::uint64_t next) {
   progress_.next = next;
   if (next - told_ < progress_entries && next != size_) return {};
   told_ = next;
-  *context_.err << fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
-                               format_count(static_cast<std::int64_t>(size_)))
-                << std::flush;
+  context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
+                                format_count(static_cast<std::int64_t>(size_))));
   if (!to_file()) return {};
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, part().string());
   return write_file_durably(
@@ -159,7 +158,7 @@ Result<void> Export::end() {
     audit::append_export_checkpoint(last, progress_.checkpoint);
     CITADEL_TRY(write(last));
   }
-  *context_.err << '\n';
+  context_.progress("\n");
   if (!to_file()) return {};
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, part().string());
   std::error_code error;

@@ -111,8 +111,9 @@ void add_hold(Command audit, Context& context) {
   add.add_option("--subject", options->subject, "Events of this subject");
   add.add_option("--tenant", options->tenant, "Events of this tenant");
   add.add_option("--object", options->object, "Events of this object: TYPE:ID");
-  add.add_option("--from", options->from, "Events of this time on (RFC 3339)");
-  add.add_option("--to", options->to, "Events before this time (RFC 3339)");
+  add.add_option("--from", options->from,
+                 "Events of this moment on: a day (its midnight UTC) or an RFC 3339 time");
+  add.add_option("--to", options->to, "Events before this moment: a day or an RFC 3339 time");
   add.add_option("--reason", options->reason, "Why: it stands in the log").required();
   add.callback([&context, options] { context.exit_code = run_hold_add(context, *options); });
   const auto list = hold.add_subcommand("list", "The holds that last");

@@ -182,18 +182,20 @@ std::shared_ptr<std::string> add_parameter(Command command, Parameters& paramete
 void add_search(Command audit, Context& context) {
   const auto search = audit.add_subcommand("search", "Find events, the newest first");
   const auto parameters = std::make_shared<Parameters>();
-  for (const auto& [name, option, help] : {std::tuple{"from", "--from", "RFC 3339 time"},
-                                           {"to", "--to", "RFC 3339 time"},
-                                           {"tenant", "--tenant", "Only this tenant"},
-                                           {"actor_type", "--actor-type", "user, service, key, …"},
-                                           {"actor", "--actor", "Who did it"},
-                                           {"action", "--action", "What was done"},
-                                           {"object_type", "--object-type", "The kind of thing"},
-                                           {"object", "--object", "The thing"},
-                                           {"outcome", "--outcome", "success, failure, denied or unknown"},
-                                           {"trace_id", "--trace", "W3C trace id"},
-                                           {"request_id", "--request", "Request id"},
-                                           {"text", "--text", "Words in action, actor, object and reason"}}) {
+  for (const auto& [name, option, help] :
+       {std::tuple{"from", "--from", "The first moment: a day (its midnight UTC) or an RFC 3339 time"},
+        {"to", "--to", "The first moment that is outside: a day or an RFC 3339 time"},
+        {"tenant", "--tenant", "Only this tenant"},
+        {"actor_type", "--actor-type", "user, service, key, …"},
+        {"actor", "--actor", "Who did it"},
+        {"action", "--action", "What was done"},
+        {"object_type", "--object-type", "The kind of thing"},
+        {"object", "--object", "The thing"},
+        {"subject", "--subject", "Whose data it holds"},
+        {"outcome", "--outcome", "success, failure, denied or unknown"},
+        {"trace_id", "--trace", "W3C trace id"},
+        {"request_id", "--request", "Request id"},
+        {"text", "--text", "Words in action, actor, object and reason"}}) {
     add_parameter(search, *parameters, name, option, help);
   }
   const auto limit = std::make_shared<std::size_t>(100);

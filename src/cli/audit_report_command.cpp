@@ -33,9 +33,8 @@ struct ReportCommand {
   std::size_t quorum = 0, sample = 25;
 };
 
-// RFC 3339, or a day, which begins at midnight UTC.
 Result<WallTime> read_time(std::string_view option, const std::string& text) {
-  const auto time = parse_time(text.size() == 10 ? text + "T00:00:00Z" : text);
+  const auto time = parse_day_or_time(text);
   if (time) return *time;
   return fail(Code::invalid_argument,
               fmt::format("{}: '{}' is neither a day like 2026-11-01 nor a time like 2026-11-01T12:00:00Z",
@@ -110,9 +109,8 @@ Result<void> ReportRun::take(const audit::ExportedEntry& entry) {
   }
   builder_.add(entry.index, leaf, event ? &*event : nullptr);
   if (entry.index % progress_entries == 0)
-    *context_.err << fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
-                                 format_count(static_cast<std::int64_t>(size_)))
-                  << std::flush;
+    context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
+                                  format_count(static_cast<std::int64_t>(size_))));
   return {};
 }
 
@@ -177,9 +175,9 @@ Result<audit::Report> ReportRun::run() {
   }
   auto report = builder_.finish(std::move(found_), origin_, system_clock().wall());
   CITADEL_TRY(tell(report));
-  *context_.err << fmt::format("\r{} entries, {} of this time\n",
-                               format_count(static_cast<std::int64_t>(report.examined)),
-                               format_count(static_cast<std::int64_t>(report.in_span)));
+  context_.progress(fmt::format("\r{} entries, {} of this time\n",
+                                format_count(static_cast<std::int64_t>(report.examined)),
+                                format_count(static_cast<std::int64_t>(report.in_span))));
   return report;
 }
 
@@ -210,7 +208,9 @@ int run_report(const Context& context, const ReportCommand& command) {
     return context.report(written.error());
   }
   if (report->verification.passed) return exit_good;
-  *context.err << fmt::format("FAULT: the log did not verify: {}\n", report->verification.finding);
+  const auto fault = fmt::format("the log did not verify: {}", report->verification.finding);
+  if (context.json) return context.report(Error(Code::corrupt, fault));
+  *context.err << "FAULT: " << fault << '\n';
   return exit_check_failed;
 }
 
@@ -221,8 +221,10 @@ void add_audit_report(Command audit, Context& context) {
       "report", "What the log shows of a time, for an auditor: HTML, or with --json JSON");
   const auto command = std::make_shared<ReportCommand>();
   report.add_option("--profile", command->profile, "soc2, eu-ai-act, hipaa, pci or gdpr").required();
-  report.add_option("--from", command->from, "The first moment: a day or an RFC 3339 time").required();
-  report.add_option("--to", command->to, "The first moment that is outside; default: now");
+  report.add_option("--from", command->from, "The first moment: a day (its midnight UTC) or an RFC 3339 time")
+      .required();
+  report.add_option("--to", command->to,
+                    "The first moment that is outside: a day or an RFC 3339 time; default: now");
   report.add_option("--out,-o", command->file, "The file; - is standard output").show_default();
   report.add_option("--sample", command->sample, "Entries drawn by chance").show_default().range(0, 1'000);
   report.add_option("--seed", command->seed, "Of the sample, to draw the same again");

@@ -10,14 +10,17 @@
 #include <sstream>
 
 #include "base/file.hpp"
+#include "cli/api_client.hpp"
 #include "cli/context.hpp"
 #include "cli/json_text.hpp"
 #include "cli/table.hpp"
+#include "tlog/note.hpp"
 
 namespace citadel::cli {
 namespace {
 
 using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -98,6 +101,46 @@ TEST_F(Program, WrongUseIsExitCodeTwoAndSaidOnStandardError) {
   }
 }
 
+TEST_F(Program, ACommandThatIsNotThereIsNamedWithTheNearest) {
+  const std::tuple<std::vector<std::string>, std::string> cases[] = {
+      {{"adit"}, "citadel has no command 'adit'; did you mean 'audit'?"},
+      {{"audit", "hodl"}, "citadel audit has no command 'hodl'; did you mean 'hold'?"},
+      {{"audit", "hold", "realease", "7", "--reason", "r"},
+       "citadel audit hold has no command 'realease'; did you mean 'release'?"},
+      {{"--json", "audit", "serch", "--actor", "ada"},
+       "citadel audit has no command 'serch'; did you mean 'search'?"},
+      {{"config", "nonsense"}, "citadel config has no command 'nonsense'"}};
+  for (const auto& [arguments, said] : cases) {
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, exit_wrong_use) << said;
+    EXPECT_THAT(result.out, IsEmpty());
+    if (arguments[0] == "--json") {
+      EXPECT_EQ(result.err,
+                fmt::format("{{\"code\":\"invalid_argument\",\"message\":\"{}\",\"exit_code\":2}}\n", said));
+    } else {
+      EXPECT_EQ(result.err, said + "\nRun with --help for more information.\n");
+    }
+  }
+  // What is no command's place is told as before.
+  EXPECT_THAT(run({"version", "adit"}).err, AllOf(HasSubstr("not expected"), HasSubstr("adit")));
+  EXPECT_THAT(run({"audit", "--colour", "hodl"}).err, Not(HasSubstr("did you mean")));
+}
+
+TEST_F(Program, WithJsonAnErrorIsJson) {
+  const auto key = write("key", std::string(40, 'k'));
+  const auto away = run({"usage", "--json", "--key-file", key, "--url", "http://127.0.0.1:1"});
+  EXPECT_EQ(away.code, exit_unreachable);
+  EXPECT_THAT(away.out, IsEmpty());
+  EXPECT_THAT(away.err,
+              AllOf(StartsWith("{\"code\":\"unavailable\",\"message\":\""), EndsWith("\"exit_code\":3}\n")));
+  const auto wrong = run({"usage", "--nonsense", "--json"});
+  EXPECT_EQ(wrong.code, exit_wrong_use);
+  EXPECT_THAT(wrong.err, AllOf(StartsWith("{\"code\":\"invalid_argument\",\"message\":\""),
+                               HasSubstr("--nonsense"), EndsWith("\"exit_code\":2}\n")));
+  EXPECT_THAT(run({"version", "--json"}, {}, "/dev/full").err,
+              AllOf(StartsWith("{\"code\":\"io_error\""), HasSubstr("standard output")));
+}
+
 TEST_F(Program, PoolIsPausedAndResumedAndNothingElse) {
   const auto key = write("key", std::string(40, 'k'));
   EXPECT_EQ(run({"pool"}).code, exit_wrong_use);
@@ -138,6 +181,33 @@ TEST_F(Program, ConfigCheckFailsWithEveryFault) {
   EXPECT_THAT(json.out, AllOf(StartsWith("{\"good\":false,\"faults\":[\""), HasSubstr("\",\"")));
   EXPECT_EQ(run({"config", "show", "--config", file}).code, exit_check_failed);
   EXPECT_EQ(run({"config", "check"}, {"CITADEL_POOL_SIZE_MAX=0"}).code, exit_check_failed);
+}
+
+TEST_F(Program, ConfigCheckReadsTheWitnessPolicy) {
+  const auto policy = (folder_ / "policy").string();
+  const auto file = write("citadel.toml", "[audit]\nwitness_policy_file = \"policy\"\n");
+  const auto missing = run({"config", "check", "--config", file});
+  EXPECT_EQ(missing.code, exit_check_failed);
+  EXPECT_THAT(missing.out, IsEmpty());
+  EXPECT_THAT(missing.err, AllOf(StartsWith(file + ":2:23: audit.witness_policy_file: " + policy),
+                                 HasSubstr("cannot be read"), HasSubstr("docs/audit.md")));
+  write("policy", "# ours\nquorum none\nwittness w1\n");
+  const auto bad = run({"config", "check", "--config", file});
+  EXPECT_EQ(bad.code, exit_check_failed);
+  EXPECT_THAT(bad.err, AllOf(HasSubstr(policy + ": line 3: 'wittness' is not one of"),
+                             HasSubstr("without this key no witness is asked")));
+  const auto json = run({"config", "check", "--config", file, "--json"});
+  EXPECT_EQ(json.code, exit_check_failed);
+  EXPECT_THAT(json.out, AllOf(StartsWith("{\"good\":false,\"faults\":[\""), HasSubstr("line 3")));
+  // Without an audit trail nobody reads it.
+  EXPECT_EQ(run({"config", "check", "--config", file}, {"CITADEL_AUDIT_ENABLED=false"}).code, exit_good);
+  const auto witness = tlog::NoteSigner::generate("witness.example/w1", tlog::KeyType::cosignature_v1);
+  const auto line = "witness w1 " + witness->verifier().encode();
+  write("policy", line + "\nquorum w1\n");
+  EXPECT_THAT(run({"config", "check", "--config", file}).err,
+              HasSubstr("witness w1 has no URL to ask; add it"));
+  write("policy", line + " http://127.0.0.1:8490\nquorum w1\n");
+  EXPECT_EQ(run({"config", "check", "--config", file}).code, exit_good);
 }
 
 TEST_F(Program, AFileThatIsNamedAndMissingIsWrongUse) {
@@ -283,6 +353,40 @@ TEST(ContextReport, ExitCodesFitTheError) {
   EXPECT_EQ(context.report(Error(Code::invalid_argument, "bad")), exit_wrong_use);
   EXPECT_EQ(context.report(Error(Code::conflict, "no")), exit_check_failed);
   EXPECT_THAT(err.str(), StartsWith("citadel: unavailable: no daemon\n"));
+}
+
+TEST(ContextReport, WithJsonAnErrorIsOneLineOfIt) {
+  std::ostringstream err;
+  Context context;
+  context.err = &err;
+  context.json = true;
+  context.progress("1 of 2\n");
+  Error error(Code::conflict, "it says \"no\"\n\xff");
+  std::ranges::copy(std::string_view("23505"), error.sqlstate);
+  error.detail = "Key (name)=(ada) already exists.";  // may hold values of rows
+  EXPECT_EQ(context.report(error.in("commit")), exit_check_failed);
+  EXPECT_EQ(
+      err.str(),
+      R"({"code":"conflict","message":"it says \"no\"\n\ufffd","sqlstate":"23505","where":"commit","exit_code":1})"
+      "\n");
+}
+
+TEST(ContextReport, AProblemOfTheDaemonIsGivenAsItCame) {
+  std::ostringstream err;
+  Context context;
+  context.err = &err;
+  context.json = true;
+  http::ClientResponse answer;
+  answer.status = 409;
+  answer.body =
+      R"({"type":"/problems/conflict","title":"No","status":409,"detail":"a hold keeps it","instance":"r-1"})";
+  EXPECT_EQ(context.report(error_of(answer)), exit_check_failed);
+  EXPECT_EQ(err.str(), R"({"code":"conflict","message":"a hold keeps it","exit_code":1,"problem":)" +
+                           answer.body + "}\n");
+  err.str("");
+  answer.body = "<html>a proxy's";
+  context.report(error_of(answer));
+  EXPECT_THAT(err.str(), AllOf(HasSubstr("status 409"), Not(HasSubstr("problem"))));
 }
 
 TEST(Table, AlignsColumnsByCharactersAndNumbersRight) {

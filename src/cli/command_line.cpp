@@ -1,8 +1,12 @@
 #include "cli/command_line.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <ostream>
 #include <utility>
+
+#include "base/nearest.hpp"
 
 namespace citadel::cli {
 
@@ -111,13 +115,42 @@ Command CommandLine::root() const {
   return Command(*app_);
 }
 
-ParseOutcome CommandLine::parse(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+namespace {
+
+// Where a word stands in the place of a subcommand and is none: that, with the nearest one. Else "".
+std::string unknown_subcommand(const CLI::App& root) {
+  const auto* command = &root;
+  std::string path = root.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().back();
+    path += ' ' + command->get_name();
+  }
+  std::vector<std::string> names;
+  for (const auto* const subcommand : command->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(subcommand->get_name());
+  const auto rest = root.remaining(true);
+  // Behind an option that is not known a word may be its value.
+  if (names.empty() || rest.empty() || rest.front().starts_with('-')) return {};
+  const auto meant = nearest(rest.front(), names);
+  return fmt::format("{} has no command '{}'{}", path, rest.front(),
+                     meant.empty() ? std::string() : fmt::format("; did you mean '{}'?", meant));
+}
+
+}  // namespace
+
+ParseOutcome CommandLine::parse(int argc, const char* const* argv, std::ostream& out, std::string& fault) {
   try {
     app_->parse(argc, argv);
     return ParseOutcome::ran;
   } catch (const CLI::ParseError& error) {
     // Help is a "parse error" of code 0 to CLI11; all others are wrong use, whatever code CLI11 has for them.
-    return app_->exit(error, out, err) == 0 ? ParseOutcome::help : ParseOutcome::wrong_use;
+    if (error.get_exit_code() == 0) {
+      app_->exit(error, out, out);
+      return ParseOutcome::help;
+    }
+    fault = unknown_subcommand(*app_);
+    if (fault.empty()) fault = error.what();
+    return ParseOutcome::wrong_use;
   }
 }
 

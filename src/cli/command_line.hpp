@@ -4,7 +4,9 @@
 //   const auto usage = command_line.root().add_subcommand("usage", "Show requests and tokens");
 //   usage.add_option("--bucket", options->bucket, "minute, hour or day").show_default();
 //   usage.callback([options] { run_usage(*options); });
-//   command_line.parse(argc, argv, std::cout, std::cerr);
+//   std::string fault;
+//   if (command_line.parse(argc, argv, std::cout, fault) == ParseOutcome::wrong_use) std::cerr << fault <<
+//   '\n';
 //
 // Command and Option are handles, to be copied; they and the targets are used until parse() has returned, so
 // the CommandLine and the targets outlive that. Faults of the declaration itself (a name twice, or in needs()
@@ -88,7 +90,7 @@ class Command {
 enum class ParseOutcome : std::uint8_t {
   ran,        // the callbacks have run
   help,       // help was asked for, and is printed
-  wrong_use,  // a fault of the command line; it is printed
+  wrong_use,  // a fault of the command line; nothing has run
 };
 
 class CommandLine {
@@ -100,8 +102,9 @@ class CommandLine {
 
   // The program itself, as a command.
   Command root() const;
-  // Prints help on `out` and faults on `err`. What a callback throws goes through.
-  ParseOutcome parse(int argc, const char* const* argv, std::ostream& out, std::ostream& err);
+  // Prints help on `out`; what is wrong with the command line becomes `fault`, without a newline at its end.
+  // A subcommand that is not there is named, with the nearest that is. What a callback throws goes through.
+  ParseOutcome parse(int argc, const char* const* argv, std::ostream& out, std::string& fault);
 
  private:
   std::unique_ptr<CLI::App> app_;

@@ -4,8 +4,10 @@
 #include <iostream>
 #include <memory>
 
+#include "app/audit_witnesses.hpp"
 #include "app/config.hpp"
 #include "app/config_docs.hpp"
+#include "app/config_problems.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/context.hpp"
@@ -18,6 +20,17 @@ namespace {
 Result<app::Config> load(const Context& context, const InstanceOptions& options) {
   CITADEL_ASSIGN(const auto sources, sources_of(context, options));
   return app::load_config(sources);
+}
+
+// What the daemon reads at its start besides the configuration; looked at here, so that a fault is known
+// before that.
+Result<void> check_files(const app::Config& config) {
+  if (!config.audit.enabled) return {};
+  const auto policy = app::load_witness_policy(config.audit);
+  if (policy) return {};
+  return fail(
+      Code::invalid_argument,
+      fmt::format("{}: {}", app::origin_of(config, "audit.witness_policy_file"), policy.error().message));
 }
 
 // A bad configuration is a check that failed; a file that is not there is wrong use.
@@ -34,6 +47,7 @@ int print_faults(const Context& context, const Error& error) {
 int run_check(const Context& context, const InstanceOptions& options) {
   const auto config = load(context, options);
   if (!config) return print_faults(context, config.error());
+  if (const auto files = check_files(*config); !files) return print_faults(context, files.error());
   if (context.json) {
     *context.out << "{\"good\":true,\"faults\":[]}\n";
   } else {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <iosfwd>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -30,14 +31,19 @@ struct Context {
   std::vector<std::string> environment;  // "NAME=value"
 
   std::ostream* out = nullptr;  // results
-  std::ostream* err = nullptr;  // errors and progress, for people
+  std::ostream* err = nullptr;  // errors and progress, for people; with --json an error is one line of JSON
 
   int exit_code = exit_good;
 
-  // Prints "citadel: …" on err and gives the exit code that fits the error: exit_unreachable for what cannot
-  // be reached (unavailable, connection_lost, deadline_exceeded), exit_wrong_use for invalid_argument, else
-  // exit_check_failed.
+  // Prints the error on err, as its last line, and gives the exit code that fits: exit_unreachable for what
+  // cannot be reached (unavailable, connection_lost, deadline_exceeded), exit_wrong_use for invalid_argument,
+  // else exit_check_failed. The line is "citadel: …", and with --json
+  //   {"code":"not_found","message":"…","sqlstate":"…","where":"…","exit_code":1,"problem":{…}}
+  // of which sqlstate, where and problem are there where the error has them; the problem is as the daemon
+  // sent it.
   int report(const Error& error) const;
+  // On err, at once; nothing with --json. `text` is as it is to be printed, its newline included.
+  void progress(std::string_view text) const;
 };
 
 // Parses the command line and runs the command it names. Prints help and faults of use itself.

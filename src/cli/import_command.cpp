@@ -225,9 +225,8 @@ Result<void> Import::ask_instance() {
 }
 
 void Import::show_progress() const {
-  *context_.err << fmt::format("\r{} of {} rows", format_count(static_cast<std::int64_t>(next_)),
-                               format_count(static_cast<std::int64_t>(rows_.size())))
-                << std::flush;
+  context_.progress(fmt::format("\r{} of {} rows", format_count(static_cast<std::int64_t>(next_)),
+                                format_count(static_cast<std::int64_t>(rows_.size()))));
 }
 
 Result<void> Import::run(double rate) {
@@ -259,7 +258,7 @@ Result<void> Import::run(double rate) {
     CITADEL_TRY(write_state());
     show_progress();
   }
-  *context_.err << '\n';
+  context_.progress("\n");
   return {};
 }
 

@@ -14,13 +14,10 @@ int main(int argc, char** argv) {
     const int code = citadel::cli::run_command_line(argc, argv, context);
     // A full disk or a closed pipe behind standard output is a failure, though the work itself went well.
     std::cout.flush();
-    if (!std::cout && code == citadel::cli::exit_good) {
-      std::cerr << "citadel: standard output cannot be written\n";
-      return citadel::cli::exit_check_failed;
-    }
+    if (!std::cout && code == citadel::cli::exit_good)
+      return context.report(citadel::Error(citadel::Code::io_error, "standard output cannot be written"));
     return code;
   } catch (const std::exception& error) {
-    std::cerr << "citadel: a bug: " << error.what() << '\n';
-    return citadel::cli::exit_check_failed;
+    return context.report(citadel::Error(citadel::Code::internal, std::string("a bug: ") + error.what()));
   }
 }

@@ -91,9 +91,8 @@ Result<void> SyslogExport::keep(State state) {
 
 Result<void> SyslogExport::confirm(std::uint64_t next, bool last) {
   CITADEL_TRY(sender_.finish(Deadline::after(patience)));
-  *context_.err << fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
-                               format_count(static_cast<std::int64_t>(size_)))
-                << std::flush;
+  context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
+                                format_count(static_cast<std::int64_t>(size_))));
   // What is repeated was confirmed before, and stays so.
   confirmed_ = std::max(confirmed_, next);
   return keep({.next = confirmed_, .ended = last});
@@ -140,13 +139,13 @@ Result<void> SyslogExport::run() {
   }
   confirmed_ = state.next;
   const auto first = state.ended ? state.next : state.next - std::min(state.next, options_.repeat);
-  if (first > 0) *context_.err << fmt::format("going on at entry {}\n", first);
+  if (first > 0) context_.progress(fmt::format("going on at entry {}\n", first));
   if (first == size_) return {};
   CITADEL_TRY(sender_.connect(Deadline::after(patience)));
   CITADEL_TRY(keep({.next = state.next, .ended = false}));
   CITADEL_TRY(stream(first));
   CITADEL_TRY(confirm(size_, true));
-  *context_.err << '\n';
+  context_.progress("\n");
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "cli/daemon.hpp"
 #include "cli/instance.hpp"
 #include "cli/migrate.hpp"
+#include "http/server.hpp"
 #include "local/local.hpp"
 
 namespace citadel::cli {
@@ -47,6 +48,8 @@ local::LocalOptions local_options(const app::Config& config) {
   // The configured default names root's choice; without root the servers run as whoever started us.
   out.user = ::geteuid() == 0 ? config.local.user : std::string();
   out.pgpool_children = static_cast<unsigned>(app::pgpool_children(config.pool.size_max));
+  // The daemon starts last: that its port is taken is better known before a database is made.
+  out.check_first = [listen = app::server_options(config).listen] { return http::check_listen(listen); };
   return out;
 }
 

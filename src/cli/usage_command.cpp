@@ -80,8 +80,11 @@ int run_usage(const Context& context, const UsageOptions& options) {
 void add_usage_command(Command app, Context& context) {
   const auto usage = app.add_subcommand("usage", "Show requests, tokens and cost by minute, hour or day");
   const auto options = std::make_shared<UsageOptions>();
-  usage.add_option("--from", options->from, "RFC 3339 time; default: 24 hours before --to");
-  usage.add_option("--to", options->to, "RFC 3339 time; default: now");
+  usage.add_option(
+      "--from", options->from,
+      "The first moment: a day (its midnight UTC) or an RFC 3339 time; default: 24 hours before --to");
+  usage.add_option("--to", options->to,
+                   "The first moment that is outside: a day or an RFC 3339 time; default: now");
   usage.add_option("--bucket", options->bucket, "minute, hour or day").show_default();
   usage.add_option("--group-by", options->group_by, "model or tenant");
   usage.add_option("--tenant", options->tenant, "Only this tenant");

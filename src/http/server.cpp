@@ -81,7 +81,24 @@ std::unexpected<Error> listen_failure(const boost::system::error_code& error, co
                                              listen, error.message()));
 }
 
+Result<void> open_listener(tcp::acceptor& acceptor, const std::string& listen) {
+  CITADEL_ASSIGN(const auto endpoint, parse_listen(listen));
+  boost::system::error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+  if (error) return listen_failure(error, listen);
+  return {};
+}
+
 }  // namespace
+
+Result<void> check_listen(const std::string& listen) {
+  asio::io_context context(1);
+  tcp::acceptor acceptor(context);
+  return open_listener(acceptor, listen);
+}
 
 Shard::Shard(Executor executor, std::shared_ptr<Shared> shared)
     : executor_(executor),
@@ -147,13 +164,8 @@ struct Server::State : std::enable_shared_from_this<State> {
   }
 
   Result<void> listen() {
-    CITADEL_ASSIGN(const auto endpoint, parse_listen(shared->options.listen));
+    CITADEL_TRY(open_listener(acceptor, shared->options.listen));
     boost::system::error_code error;
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
-    if (error) return listen_failure(error, shared->options.listen);
     port = acceptor.local_endpoint(error).port();
     return {};
   }

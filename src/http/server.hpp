@@ -72,6 +72,9 @@ struct ServerOptions {
   std::function<void(const RequestSummary&)> on_request = {};
 };
 
+// Whether `listen` could be listened on now; the errors are those of Server::start().
+Result<void> check_listen(const std::string& listen);
+
 class Server {
  public:
   Server(std::vector<Executor> executors, ServerOptions options, Router router, Authenticator authenticator);

@@ -282,9 +282,11 @@ TEST(HttpServer, ReportsEachRequestByPattern) {
 TEST(HttpServer, ListenFailuresSayWhatToDo) {
   TestServer server(echo_router());
   aio::Runtime runtime(1);
-  const auto failure = [&](std::string listen) {
-    Server second({runtime.executor(0)}, {.listen = std::move(listen)}, echo_router(), test_authenticator());
+  const auto failure = [&](const std::string& listen) {
+    Server second({runtime.executor(0)}, {.listen = listen}, echo_router(), test_authenticator());
     const auto started = second.start();
+    const auto asked = check_listen(listen);
+    EXPECT_EQ(asked ? "none" : asked.error().to_string(), started ? "none" : started.error().to_string());
     return started ? "none" : started.error().to_string();
   };
   EXPECT_THAT(failure("127.0.0.1:" + std::to_string(server.port())),

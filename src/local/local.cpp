@@ -47,6 +47,12 @@ Result<void> check_options(const LocalOptions& options) {
   return {};
 }
 
+Result<void> check_ports(const LocalOptions& options) {
+  CITADEL_TRY(check_port_free(options.host, options.postgres_port, "--postgres-port"));
+  CITADEL_TRY(check_port_free(options.host, options.pgpool_port, "--pgpool-port"));
+  return options.check_first ? options.check_first() : Result<void>();
+}
+
 // postmaster.pid: the first line is the process, the eighth its state.
 bool postgres_is_ready(const std::filesystem::path& postgres, pid_t pid) {
   const auto text = read_file(postgres / "postmaster.pid", 4096);
@@ -191,6 +197,10 @@ Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, 
                                                           Progress progress, const std::stop_token& stop) {
   if (!progress) progress = [](std::string_view) {};
   CITADEL_TRY(check_options(options));
+  // Where nothing was ever started nothing of ours can hold a port, so a refusal need leave nothing behind.
+  const auto known = data_major(options.data / "postgres");
+  const bool is_new = known && !known->has_value();
+  if (is_new) CITADEL_TRY(check_ports(options));
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
   CITADEL_ASSIGN(impl->account, choose_account(impl->options.user));
@@ -205,8 +215,7 @@ Result<std::unique_ptr<LocalServers>> LocalServers::start(LocalOptions options, 
     }
     CITADEL_TRY(impl->end_leftovers(server, leader, leftover_patience));
   }
-  CITADEL_TRY(check_port_free(impl->options.host, impl->options.postgres_port, "--postgres-port"));
-  CITADEL_TRY(check_port_free(impl->options.host, impl->options.pgpool_port, "--pgpool-port"));
+  if (!is_new) CITADEL_TRY(check_ports(impl->options));
   CITADEL_ASSIGN(impl->passwords, load_passwords(impl->layout, !major.has_value()));
   if (!major) {
     CITADEL_TRY(initialise(impl->layout, impl->account, impl->programs, impl->passwords,

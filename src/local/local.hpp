@@ -61,6 +61,9 @@ struct LocalOptions {
   // Where the programs are; empty: the newest in /usr/lib/postgresql/*/bin that fits the data, then PATH.
   std::filesystem::path postgres_folder = {};
   std::filesystem::path pgpool_program = {};
+  // Asked where the servers' ports are looked at, with the same effect: whether what the caller itself will
+  // need can be had, as a port of its own.
+  std::function<Result<void>()> check_first = {};
 };
 
 enum class Server : std::uint8_t { postgres, pgpool };
@@ -94,7 +97,7 @@ using Progress = std::function<void(std::string_view)>;
 class LocalServers {
  public:
   // `cancelled` where a stop is asked for meanwhile: what had been started has ended then, and the data
-  // folder is good for another start.
+  // folder is good for another start. `conflict` for a port in use, before anything is made or started.
   static Result<std::unique_ptr<LocalServers>> start(LocalOptions options, Deadline deadline,
                                                      Progress progress = {},
                                                      const std::stop_token& stop = {});

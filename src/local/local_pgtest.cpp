@@ -224,6 +224,7 @@ TEST(LocalServersStart, PortInUseSaysByWhomAndWhatToDo) {
   EXPECT_THAT(refused.error().message,
               HasSubstr(fmt::format("postgres (process {})", running->status(Server::postgres).pid)));
   EXPECT_THAT(refused.error().message, HasSubstr("--postgres-port"));
+  EXPECT_TRUE(std::filesystem::is_empty(options.data)) << "something was left behind";
 }
 
 TEST(LocalServersStart, DataOfAnotherUserIsRefused) {

@@ -165,8 +165,9 @@ def check_retention(trail):
     plan = {m["month"]: m for m in citadel.run_json("audit", "retention", "--dry-run")["months"]}
     # They came just now, so they are kept as long as any other of their class.
     assert not plan["short/2024-03"]["due"] and plan["short/2024-03"]["due_at"] > "2026", plan["short/2024-03"]
-    hold = citadel.run("audit", "hold", "add", "--from", "2024-05-01T00:00:00Z", "--to", "2024-06-01T00:00:00Z",
-                       "--reason", "a case").strip()
+    hold = citadel.run("audit", "hold", "add", "--from", "2024-05-01", "--to", "2024-06-01", "--reason", "a case").strip()
+    # A day is its midnight UTC, and that of --to is the first moment outside.
+    assert "from 2024-05-01T00:00:00Z, to 2024-06-01T00:00:00Z" in citadel.run("audit", "hold", "list")
     # As if they had come then: the clock that counts is the database's.
     for month, time in (("202403", old), ("202405", held)):
         trail.psql(f"ALTER TABLE audit.event_short_{month} DISABLE TRIGGER ALL; "

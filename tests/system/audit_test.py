@@ -2,6 +2,7 @@
 """The audit trail of a real `citadel up`: an event is recorded, proved, searched, exported and verified; then somebody with
 every right in PostgreSQL changes what is stored, and the verification names it."""
 import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -111,6 +112,38 @@ def check_proof(audit, index):
     assert audit.call("GET", "/v1/audit/proof?index=99999999")[0] == 404
 
 
+def check_search_by_subject(audit):
+    """Found are the subject's events and no others; what is recorded of the search has no name in it."""
+    citadel = audit.citadel
+    audit.post([event(32, subject="customer-32"), event(33, subject="customer-33")], "?ack=database")
+    found = citadel.run_json("audit", "search", "--subject", "customer-32")["events"]
+    assert [f["event"]["object"]["id"] for f in found] == ["fraud/32"], found
+    digest = hashlib.sha256(b"customer-32").hexdigest()
+
+    def searched():
+        return [f["event"].get("reason", "") for f in citadel.run_json("audit", "search", "--action", "audit.searched")["events"]]
+    reasons = wait_until(lambda: any(digest in reason for reason in searched()) and searched(), "it is recorded")
+    assert not any("customer-32" in reason for reason in reasons), reasons
+
+
+def check_search_for_no_action(audit):
+    """Nothing found would read like "it never happened": an action that nobody can record is refused, on every way."""
+    citadel = audit.citadel
+    for command in ("search", "tail"):
+        done = citadel.popen("audit", command, "--action", "auth.failur", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, said = done.communicate(timeout=30)
+        assert done.returncode == 2 and not out and 'did you mean "auth.failure"?' in said, (out, said)
+    done = citadel.popen("audit", "search", "--action", "auth.failur", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True)
+    out, said = done.communicate(timeout=30)
+    error = json.loads(said)
+    problem = error["problem"]
+    assert done.returncode == error["exit_code"] == 2 and not out and error["code"] == "invalid_argument", error
+    assert problem["type"] == "/problems/invalid_argument" and problem["status"] == 400 and problem["field"] == "action", error
+    assert problem["detail"] == error["message"], error
+    assert citadel.run_json("audit", "search", "--action", "x.never.recorded")["events"] == []
+
+
 def check_search(audit):
     citadel = audit.citadel
     trace = "0af7651916cd43dd8448eb211c80319c"
@@ -122,6 +155,8 @@ def check_search(audit):
     found = citadel.run_json("audit", "search", "--text", "right fraud")["events"]
     assert len(found) == 1, found
     assert "fraud/31" in citadel.run("audit", "search", "--actor", "ada", "--limit", "2")
+    check_search_by_subject(audit)
+    check_search_for_no_action(audit)
     # That it was searched is in the log, with who did it.
     found = wait_until(lambda: citadel.run_json("audit", "search", "--action", "audit.searched")["events"], "it is recorded")
     assert found[0]["event"]["actor"]["id"] == "admin", found

@@ -199,5 +199,5 @@ def trace_sums():
 
 
 def usage_by_hour(citadel):
-    report = citadel.run_json("usage", "--from", "2023-11-16T00:00:00Z", "--to", "2023-11-17T00:00:00Z", "--bucket", "hour")
+    report = citadel.run_json("usage", "--from", "2023-11-16", "--to", "2023-11-17", "--bucket", "hour")
     return {row["start"]: [row["requests"], row["prompt_tokens"], row["completion_tokens"]] for row in report["buckets"]}
