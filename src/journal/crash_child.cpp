@@ -1,7 +1,7 @@
-// journal_crash_child FOLDER DATABASE RECORDS: for journal_crashtest.cpp. Appends records and prints "ack NUMBER"
-// for each that the journal acknowledged; drains into DATABASE, a file that plays the database: frames and
-// watermark go there in one append of a whole batch, so that a batch is there or not. Prints "done" when all
-// is appended and drained. It dies wherever CITADEL_CRASH_POINT says, or when it is killed.
+// journal_crash_child FOLDER DATABASE RECORDS: for journal_crashtest.cpp. Appends records and prints "ack
+// NUMBER" for each that the journal acknowledged; drains into DATABASE, a file that plays the database:
+// frames and watermark go there in one append of a whole batch, so that a batch is there or not. Prints
+// "done" when all is appended and drained. It dies wherever CITADEL_CRASH_POINT says, or when it is killed.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
