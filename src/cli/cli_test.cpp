@@ -137,6 +137,9 @@ TEST_F(Program, WithJsonAnErrorIsJson) {
   EXPECT_EQ(wrong.code, exit_wrong_use);
   EXPECT_THAT(wrong.err, AllOf(StartsWith("{\"code\":\"invalid_argument\",\"message\":\""),
                                HasSubstr("--nonsense"), EndsWith("\"exit_code\":2}\n")));
+  // Found before the flags are taken.
+  EXPECT_THAT(run({"usage", "--json", "--bucket"}).err,
+              AllOf(StartsWith("{\"code\":\"invalid_argument\""), HasSubstr("--bucket")));
   EXPECT_THAT(run({"version", "--json"}, {}, "/dev/full").err,
               AllOf(StartsWith("{\"code\":\"io_error\""), HasSubstr("standard output")));
 }
@@ -365,10 +368,9 @@ TEST(ContextReport, WithJsonAnErrorIsOneLineOfIt) {
   std::ranges::copy(std::string_view("23505"), error.sqlstate);
   error.detail = "Key (name)=(ada) already exists.";  // may hold values of rows
   EXPECT_EQ(context.report(error.in("commit")), exit_check_failed);
-  EXPECT_EQ(
-      err.str(),
-      R"({"code":"conflict","message":"it says \"no\"\n\ufffd","sqlstate":"23505","where":"commit","exit_code":1})"
-      "\n");
+  EXPECT_EQ(err.str(),
+            "{\"code\":\"conflict\",\"message\":\"it says \\\"no\\\"\\n\uFFFD\",\"sqlstate\":\"23505\","
+            "\"where\":\"commit\",\"exit_code\":1}\n");
 }
 
 TEST(ContextReport, AProblemOfTheDaemonIsGivenAsItCame) {
