@@ -470,11 +470,12 @@ TEST(StreamStop, AnEndlessOneThatBeginsAfterItIsEmpty) {
     co_return Response::streaming("", {waits(watched), Stream::Kind::endless});
   });
   TestServer server(std::move(router));
+  RawSocket idle(server.port());
   RawSocket socket(server.port());
   socket.send(get("/late"));
-  ASSERT_TRUE(eventually([&] { return entered.load(); }));
+  ASSERT_TRUE(eventually([&] { return entered.load() && server.stats().connections_open == 2; }));
   std::thread stopper([&] { EXPECT_TRUE(server.stop(20s)); });
-  EXPECT_TRUE(eventually([&] { return !RawSocket(server.port()).connected(); }));
+  EXPECT_EQ(idle.read_all(), "") << "whoever is idle is closed first, once all know of the stop";
   watched.go_on = true;
   const auto answer = socket.read_all();
   EXPECT_THAT(answer, HasSubstr("Connection: close"));
