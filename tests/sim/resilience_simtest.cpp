@@ -238,7 +238,7 @@ Figures overload(Service& service) {
 }
 
 TEST(Overload, GoodputIsBackWithinTenSecondsAndRetriesStayWithinTheirBudget) {
-  for (const auto seed : seeds(4)) {
+  for (const auto seed : seeds(2)) {
     World world(seed);
     Service service(world, {});
     const auto figures = overload(service);
