@@ -7,8 +7,8 @@
 #   CRASHTESTS  tests whose programs are killed, a thousand times and more, one executable NAME_crashtest. Not with sanitizers,
 #            whose start takes longer than such a program lives.
 #   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
-# Without CITADEL_ROOM_TESTS only the CRASHTESTS are built and run, benches by name: `ninja -C build/release pg_bench`.
 #   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
+# Without CITADEL_ROOM_TESTS only the CRASHTESTS are built and run, benches by name: `ninja -C build/release pg_bench`.
 set(citadel_headers
   <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <cstring> <deque> <expected> <functional> <map> <memory>
   <mutex> <optional> <random> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
@@ -51,10 +51,6 @@ function(add_room name)
   target_link_libraries(citadel_${name} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} citadel_asio
                         PRIVATE ${ROOM_PRIVATE_LIBS})
 
-  set(by_name EXCLUDE_FROM_ALL)
-  if(CITADEL_ROOM_TESTS)
-    set(by_name)
-  endif()
   if(CITADEL_TESTS AND CITADEL_ROOM_TESTS AND ROOM_TESTS)
     add_executable(${name}_test ${ROOM_TESTS})
     citadel_gtest_executable(${name}_test citadel_${name})
@@ -74,9 +70,12 @@ function(add_room name)
     set_tests_properties(${name}.crash PROPERTIES LABELS crash TIMEOUT 900 COST 60)
   endif()
   if(CITADEL_TESTS AND ROOM_BENCHES)
-    add_executable(${name}_bench ${by_name} ${ROOM_BENCHES})
+    add_executable(${name}_bench ${ROOM_BENCHES})
     citadel_executable(${name}_bench)
     target_link_libraries(${name}_bench citadel_${name} benchmark::benchmark_main)
+    if(NOT CITADEL_ROOM_TESTS)
+      set_target_properties(${name}_bench PROPERTIES EXCLUDE_FROM_ALL ON)
+    endif()
   endif()
   if(CITADEL_FUZZ)
     foreach(fuzzer ${ROOM_FUZZERS})

@@ -20,6 +20,8 @@ using std::chrono::milliseconds;
 using store::Intent;
 
 constexpr auto clean_up_time = std::chrono::seconds(5);
+// All sessions are opened meanwhile, one after the other, also where the machine is busy.
+constexpr auto hold_time = std::chrono::seconds(60);
 constexpr auto failed_pause = milliseconds(10);  // an open breaker refuses at once
 
 constexpr pg::Statement about{
@@ -96,6 +98,7 @@ class Verifier {
     return database_.transact<bool>(step(), Intent::write, {.name = name, .isolation = isolation},
                                     std::move(body));
   }
+  Deadline hold() const { return deadline_.within(hold_time, clock_.monotonic()); }
   Deadline step() const { return deadline_.within(std::chrono::seconds(20), clock_.monotonic()); }
   Task<Result<void>> put(int slot);
   // What coroutines of the gate found. They may outlive the check that began them.
@@ -166,12 +169,13 @@ Task<Check> Verifier::connectivity() {
 }
 
 Task<> Verifier::busy_until_released(std::int32_t key, std::shared_ptr<Found> found) {
-  auto lease = co_await database_.pool().acquire(step(), "verify");
+  auto lease = co_await database_.pool().acquire(hold(), "verify");
   if (!lease) co_return found->failed(lease.error());
   const auto wait = [&]() -> Task<Result<void>> {
     CITADEL_CO_ASSIGN(auto tx, co_await pg::Transaction::begin(**lease, {.primary_only = true}, step()));
-    CITADEL_CO_TRY(co_await tx.set_local("lock_timeout", "0", step()));
-    CITADEL_CO_TRY(co_await tx.execute(await_lock, pg::Params(key), step()));
+    for (const std::string_view limit : {"lock_timeout", "statement_timeout"})  // ours is the deadline
+      CITADEL_CO_TRY(co_await tx.set_local(limit, "0", step()));
+    CITADEL_CO_TRY(co_await tx.execute(await_lock, pg::Params(key), hold()));
     co_return co_await tx.rollback(step());
   };
   const auto waited = co_await wait();
@@ -185,7 +189,7 @@ Task<Result<std::int64_t>> Verifier::most_busy(pg::Connection& observer, std::in
   CITADEL_CO_ASSIGN(auto tx, co_await pg::Transaction::begin(observer, {.primary_only = true}, step()));
   CITADEL_CO_TRY(co_await tx.execute(hold_lock, pg::Params(key), step()));
   for (std::int64_t i = 0; i < wanted; ++i) gate_.spawn("verify busy", busy_until_released(key, found));
-  const auto until = step();
+  const auto until = hold();
   std::int64_t most = 0;
   while (gate_.live() > 0 && most < wanted && !until.expired(clock_.monotonic())) {
     // A transaction sees pg_stat_activity as it was at the first look.
