@@ -1,14 +1,16 @@
 # add_room(NAME FLOOR n [SOURCES …] [DEPS room…] [LIBS cmake-target…] [PRIVATE_LIBS …]
-#          [TESTS …] [PGTESTS …] [CRASHTESTS …] [BENCHES …] [FUZZERS …])
+#          [TESTS …] [PGTESTS …] [SIMTESTS …] [CRASHTESTS …] [BENCHES …] [FUZZERS …])
 #
 # A room is a static library `citadel_NAME` of src/NAME. Its includes point only to rooms of a lower floor.
 #   TESTS    unit tests, one executable NAME_test, run in parallel with everything.
 #   PGTESTS  tests that start their own PostgreSQL and Pgpool-II, one executable NAME_pgtest.
+#   SIMTESTS simulations in virtual time, one executable NAME_simtest: pure code that runs for minutes. Not with sanitizers, which
+#            make them twenty times as slow; what they call has TESTS as well.
 #   CRASHTESTS  tests whose programs are killed, a thousand times and more, one executable NAME_crashtest. Not with sanitizers,
 #            whose start takes longer than such a program lives.
 #   BENCHES  Google Benchmark, one executable NAME_bench; built, not run by ctest.
 #   FUZZERS  each x_fuzz.cpp is an executable of its own; with CITADEL_FUZZ a libFuzzer target, run briefly by ctest.
-# Without CITADEL_ROOM_TESTS only the CRASHTESTS are built and run, benches by name: `ninja -C build/release pg_bench`.
+# Without CITADEL_ROOM_TESTS only the SIMTESTS and CRASHTESTS are built and run, benches by name: `ninja -C build/release pg_bench`.
 set(citadel_headers
   <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <cstring> <deque> <expected> <functional> <map> <memory>
   <mutex> <optional> <random> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
@@ -40,7 +42,7 @@ function(citadel_gtest_executable target)  # citadel_gtest_executable(TARGET lib
 endfunction()
 
 function(add_room name)
-  cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;CRASHTESTS;BENCHES;FUZZERS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "FLOOR" "SOURCES;DEPS;LIBS;PRIVATE_LIBS;TESTS;PGTESTS;SIMTESTS;CRASHTESTS;BENCHES;FUZZERS" ${ARGN})
   if(NOT DEFINED ROOM_FLOOR)
     message(FATAL_ERROR "room ${name} names no FLOOR")
   endif()
@@ -62,6 +64,12 @@ function(add_room name)
     citadel_gtest_executable(${name}_pgtest citadel_${name} citadel_support)
     add_test(NAME ${name}.pg COMMAND ${name}_pgtest --gtest_brief=1)
     set_tests_properties(${name}.pg PROPERTIES LABELS pg TIMEOUT 900 COST 50)
+  endif()
+  if(CITADEL_TESTS AND ROOM_SIMTESTS AND NOT CITADEL_SANITIZE)
+    add_executable(${name}_simtest ${ROOM_SIMTESTS})
+    citadel_gtest_executable(${name}_simtest citadel_${name})
+    add_test(NAME ${name}.sim COMMAND ${name}_simtest --gtest_brief=1)
+    set_tests_properties(${name}.sim PROPERTIES LABELS sim TIMEOUT 600)
   endif()
   if(CITADEL_TESTS AND ROOM_CRASHTESTS AND NOT CITADEL_SANITIZE)
     add_executable(${name}_crashtest ${ROOM_CRASHTESTS})

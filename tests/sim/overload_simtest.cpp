@@ -238,7 +238,7 @@ Figures overload(Service& service) {
 }
 
 TEST(Overload, GoodputIsBackWithinTenSecondsAndRetriesStayWithinTheirBudget) {
-  for (const auto seed : seeds(2)) {
+  for (const auto seed : seeds(4)) {
     World world(seed);
     Service service(world, {});
     const auto figures = overload(service);
@@ -262,7 +262,7 @@ TEST(Overload, WithoutTheBudgetRetriesExceedIt) {
 }
 
 TEST(Overload, LocalSaturationDoesNotOpenTheBreaker) {
-  for (const auto seed : seeds(2)) {
+  for (const auto seed : seeds(4)) {
     World world(seed);
     Service service(world, {});
     service.load(3 * speed_best, 10s);
