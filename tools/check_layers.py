@@ -10,7 +10,7 @@ Rules, each proven able to fail by check_layers_test.py:
   sleep      no thread sleeps; in a test no coroutine does either (tests/sim, where time is virtual, aside)
   detached   coroutines are spawned by a Gate; `detached` stands in aio and in tests only
   registered each .cpp, and each *_test.py of tests/, is built or run: its CMakeLists.txt names it outside of comments, and
-             x_test, x_pgtest, x_bench and x_fuzz stand in the list of add_room that makes them run as what they are
+             x_test, x_pgtest, x_simtest, x_bench and x_fuzz stand in the list of add_room that makes them run as what they are
   header     a header opens with a comment and has #pragma once
   length     a file has at most 500 lines, a function at most 70
   path       no path of somebody's machine
@@ -22,8 +22,8 @@ import pathlib
 import re
 import sys
 
-ROOM_LISTS = {"test": "TESTS", "pgtest": "PGTESTS", "crashtest": "CRASHTESTS", "bench": "BENCHES",
-              "fuzz": "FUZZERS"}  # by the end of a file's name
+ROOM_LISTS = {"test": "TESTS", "pgtest": "PGTESTS", "simtest": "SIMTESTS", "crashtest": "CRASHTESTS",
+              "bench": "BENCHES", "fuzz": "FUZZERS"}  # by the end of a file's name
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 SOURCE_SUFFIXES = {".cpp", ".hpp"}
@@ -174,7 +174,7 @@ def check_length(path, lines, code_text, faults):
 
 
 def listed_files(text):
-    """{file: the list of add_room that it stands in}, None for a file of another command; comments name nothing."""
+    """{file: the lists of add_room that it stands in}, None for a file of another command; comments name nothing."""
     listed, lists = {}, {"SOURCES", *ROOM_LISTS.values()}
     for command, arguments in re.findall(r"(\w+)\s*\(([^()]*)\)", re.sub(r"#[^\n]*", "", text)):
         keyword = None
@@ -182,7 +182,7 @@ def listed_files(text):
             if command == "add_room" and word.isupper():
                 keyword = word if word in lists else None
             elif command != "add_room" or keyword:
-                listed[word] = keyword
+                listed.setdefault(word, set()).add(keyword)
     return listed
 
 
@@ -196,8 +196,8 @@ def check_registered(folder, faults):
         wanted = ROOM_LISTS[kind.group(1)] if kind else "SOURCES"
         if name not in listed:
             faults.add(file, 1, "registered", f"{where} does not name {name}")
-        elif kind and listed[name] not in (None, wanted):
-            faults.add(file, 1, "registered", f"{where} has {name} among its {listed[name]}, not its {wanted}")
+        elif kind and not listed[name] & {None, wanted}:
+            faults.add(file, 1, "registered", f"{where} has {name} among its {', '.join(sorted(listed[name]))}, not its {wanted}")
     for file in sorted(folder.glob("*_test.py")):
         if not any(word == file.stem.removesuffix("_test") or word.endswith(f"/{file.name}") for word in listed):
             faults.add(file, 1, "registered", f"{where} does not name {file.stem.removesuffix('_test')}")
