@@ -99,7 +99,7 @@ TEST_P(Copy, AnErrorOfTheServerIsTheOutcome) {
     auto first = std::make_shared<Source>(1'000);
     CO_ASSERT_OK(co_await db->copy_in(copy_sql, soon(), [first] { return (*first)(); }));
     // The server finds the duplicate in the first chunk, while we go on to send.
-    auto again = std::make_shared<Source>(200'000);
+    auto again = std::make_shared<Source>(50'000);
     EXPECT_CODE(co_await db->copy_in(copy_sql, soon(), [again] { return (*again)(); }), Code::conflict);
     EXPECT_EQ(db->state(), SessionState::idle);
     EXPECT_EQ(co_await count(*db), 1'000);
