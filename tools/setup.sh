@@ -96,3 +96,18 @@ build_preset() {  # build_preset PRESET [TARGET...]
   configure_preset "$preset" "${options[@]}"
   cmake --build --preset "$preset" ${@:+--target "$@"} >&2 || die "the build of $preset failed: the first error stands above"
 }
+
+# Sets TMPDIR to a folder in memory that goes with this script, where memory has room for the tests' servers. They make and
+# remove some thousand files each, which costs a disk's file system as much as everything else that they do. A process that
+# is killed loses no more on a disk than here; a disk's own faults are injected by the tests.
+use_memory_for_test_folders() {
+  local memory=/dev/shm free_kib available_kib
+  [ -z "${TMPDIR:-}" ] && [ -d "$memory" ] && [ -w "$memory" ] || return 0
+  free_kib=$(df --output=avail -k "$memory" | tail -n 1)
+  available_kib=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
+  [ "$free_kib" -ge 6291456 ] && [ "${available_kib:-0}" -ge 12582912 ] || return 0
+  TMPDIR=$(mktemp -d "$memory/citadel-test.XXXXXX")
+  chmod 755 "$TMPDIR"  # the servers' user passes through it
+  export TMPDIR
+  trap 'rm -rf "$TMPDIR"' EXIT
+}

@@ -26,7 +26,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int rounds = 3;
 constexpr std::size_t drain_rows_a_round = 100'000;
 constexpr std::size_t events_an_append = 1'000;
 constexpr std::size_t events_a_request = 5'000;
@@ -254,8 +253,8 @@ Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& opti
   const Psql psql(std::move(program), servers.conninfo(false, local::superuser_role));
   SeededRandom random(random_seed());
   std::vector<double> ours, theirs;
-  for (int round = 1; round <= rounds; ++round) {
-    *context.err << fmt::format("round {} of {}: {} events\n", round, rounds, drain_rows_a_round);
+  for (int round = 1; round <= options.rounds; ++round) {
+    *context.err << fmt::format("round {} of {}: {} events\n", round, options.rounds, drain_rows_a_round);
     CITADEL_ASSIGN(const auto measured, run_round(servers, psql, round, random));
     ours.push_back(measured.ours);
     theirs.push_back(measured.theirs);

@@ -88,11 +88,11 @@ void print_table(std::ostream& out, const Metrics& metrics) {
   out << table.render();
 }
 
-int run_bench(const Context& context, const std::string& name, int seconds, std::size_t rows) {
+int run_bench(const Context& context, const std::string& name, const BenchOptions& options) {
   const auto* const bench = std::ranges::find(benches, name, &Bench::name);
   log::configure(log::Level::warning, log::Format::text);
   const auto report_machine = machine();
-  const auto metrics = bench->run(context, {.seconds = std::chrono::seconds(seconds), .rows = rows});
+  const auto metrics = bench->run(context, options);
   if (!metrics) return context.report(metrics.error());
   if (context.json) {
     json::array list;
@@ -113,6 +113,7 @@ void add_bench_command(Command app, Context& context) {
   struct Options {
     std::string name;
     int seconds = 5;
+    int rounds = BenchOptions{}.rounds;
     std::size_t rows = BenchOptions{}.rows;
   };
   const auto options = std::make_shared<Options>();
@@ -122,11 +123,19 @@ void add_bench_command(Command app, Context& context) {
   bench.add_option("--seconds", options->seconds, "How long each measurement takes")
       .range(1, 600)
       .show_default();
+  bench
+      .add_option("--rounds", options->rounds,
+                  "How often ours and its yardstick are measured in turn; medians count")
+      .range(1, 100)
+      .show_default();
   bench.add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
       .range(1'000, 100'000'000)
       .show_default();
   bench.callback([&context, options] {
-    context.exit_code = run_bench(context, options->name, options->seconds, options->rows);
+    context.exit_code = run_bench(context, options->name,
+                                  {.seconds = std::chrono::seconds(options->seconds),
+                                   .rounds = options->rounds,
+                                   .rows = options->rows});
   });
 }
 

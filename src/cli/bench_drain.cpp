@@ -21,7 +21,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int rounds = 3;
 constexpr std::size_t rows_per_second = 60'000;  // so that a round takes some of the seconds asked for
 constexpr std::size_t rows_an_append = 1'000;
 constexpr int tenants = 4;
@@ -161,8 +160,8 @@ Result<Metrics> bench_drain(const Context& context, const BenchOptions& options)
   const auto rows = rows_per_second * static_cast<std::size_t>(options.seconds.count());
   SeededRandom random(random_seed());
   std::vector<double> ours, theirs;
-  for (int round = 1; round <= rounds; ++round) {
-    *context.err << fmt::format("round {} of {}: {} rows\n", round, rounds, rows);
+  for (int round = 1; round <= options.rounds; ++round) {
+    *context.err << fmt::format("round {} of {}: {} rows\n", round, options.rounds, rows);
     CITADEL_ASSIGN(const auto measured,
                    run_round(config, *journal, psql, servers.folder->path() / "rows.bin", rows, random));
     ours.push_back(measured.ours);

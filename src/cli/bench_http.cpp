@@ -21,7 +21,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int rounds = 3;
 constexpr std::string_view key = "0123456789abcdef0123456789abcdef01234567";
 constexpr std::string_view answer = R"({"status":"ok"})";
 constexpr auto starts_within = 10s;
@@ -163,8 +162,8 @@ Result<Metrics> bench_http(const Context& context, const BenchOptions& options) 
   CITADEL_TRY(wait_for_port(nginx->port(), Deadline::after(starts_within), folder->path()));
   CITADEL_ASSIGN(const auto ours, Ours::start());
   Series our_series, their_series;
-  for (int round = 1; round <= rounds; ++round) {
-    *context.err << fmt::format("round {} of {}\n", round, rounds);
+  for (int round = 1; round <= options.rounds; ++round) {
+    *context.err << fmt::format("round {} of {}\n", round, options.rounds);
     CITADEL_TRY(our_series.add(ours->port(), folder->path(), options.seconds, cpu_seconds_of_us));
     CITADEL_TRY(their_series.add(nginx->port(), folder->path(), options.seconds,
                                  [&] { return cpu_seconds_of(nginx->pid()); }));

@@ -25,7 +25,6 @@ constexpr std::int64_t accounts = 100'000LL * scale;
 constexpr std::size_t callers = 100;
 constexpr std::size_t direct_clients = 10;
 constexpr std::size_t pipeline_depth = 10;
-constexpr int rounds = 3;
 constexpr auto warm_up = 2s;  // the limiter finds its level; pgbench's connects are not counted either
 
 // Its time begins before its hundred logins, which it does not count; where none of it is left, it prints no
@@ -258,8 +257,8 @@ Result<Metrics> bench_sql(const Context& context, const BenchOptions& options) {
   file << "\\endpipeline\n";
   file.close();
   Series single, coalesced, theirs, pipelined, their_pipeline;
-  for (int round = 1; round <= rounds; ++round) {
-    *context.err << fmt::format("round {} of {}\n", round, rounds);
+  for (int round = 1; round <= options.rounds; ++round) {
+    *context.err << fmt::format("round {} of {}\n", round, options.rounds);
     CITADEL_TRY(single.add(with_database(servers, run_single, options.seconds)));
     CITADEL_TRY(
         theirs.add(pgbench(servers, program, {"-S", "-c", std::to_string(callers)}, true, options.seconds)));

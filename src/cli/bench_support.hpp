@@ -37,6 +37,7 @@ using Metrics = std::vector<Metric>;
 
 struct BenchOptions {
   std::chrono::seconds seconds{5};  // of each measurement
+  int rounds = 3;                   // of ours and its yardstick, one after the other; their medians count
   std::size_t rows = 100'000;       // of what is filled first, where a bench does
 };
 
