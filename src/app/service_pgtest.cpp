@@ -10,7 +10,7 @@
 #include "aio/run.hpp"
 #include "aio/wait.hpp"
 #include "http/client.hpp"
-#include "store/migrations.hpp"
+#include "store/migrated_testing.hpp"
 #include "support/servers.hpp"
 
 namespace citadel::app {
@@ -28,16 +28,6 @@ class ServiceTest : public testing::Test {
  protected:
   explicit ServiceTest(support::Servers& servers = support::shared_servers()) : servers_(servers) {}
   void SetUp() override {
-    pg::ConnectOptions owner;
-    owner.host = servers_->direct().host;
-    owner.port = servers_->direct().port;
-    owner.database = name_;
-    owner.user = local::owner_role;
-    owner.password = servers_->owner_password();
-    owner.route = pg::Route::direct;
-    const auto connection = run(pg::Connection::connect(context_.get_executor(), owner, soon()));
-    ASSERT_TRUE(connection) << connection.error().to_string();
-    ASSERT_TRUE(run(store::migrate(**connection, store::embedded_migrations(), soon(), {})));
     config_.http.listen = {"127.0.0.1", 0};
     config_.database.host = servers_->pooled().host;
     config_.database.port = servers_->pooled().port;
@@ -96,7 +86,7 @@ class ServiceTest : public testing::Test {
     return id;
   }
   support::Servers& servers_;
-  const std::string name_ = servers_.new_database();
+  const std::string name_ = store::migrated_database(servers_);
   const support::TempFolder folder_{"service"};
   const Secret key_{"citadel_admin_of_this_test_only_0123456789"};
   asio::io_context context_{1};

@@ -9,7 +9,7 @@
 
 #include "aio/run.hpp"
 #include "http/client.hpp"
-#include "store/migrations.hpp"
+#include "store/migrated_testing.hpp"
 #include "support/servers.hpp"
 
 namespace citadel::app {
@@ -21,19 +21,7 @@ using namespace std::chrono_literals;
 class ServiceStopTest : public testing::Test {
  protected:
   void SetUp() override {
-    const auto name = servers_.new_database();
-    pg::ConnectOptions owner;
-    owner.host = servers_->direct().host;
-    owner.port = servers_->direct().port;
-    owner.database = name;
-    owner.user = local::owner_role;
-    owner.password = servers_->owner_password();
-    owner.route = pg::Route::direct;
-    asio::io_context context;
-    const auto soon = Deadline::after(30s);
-    const auto connected = aio::run(context, pg::Connection::connect(context.get_executor(), owner, soon));
-    ASSERT_TRUE(connected) << connected.error().to_string();
-    ASSERT_TRUE(aio::run(context, store::migrate(**connected, store::embedded_migrations(), soon, {})));
+    const auto name = store::migrated_database(servers_);
     auto config = parse_config("", "test", {{}, {}, false});
     ASSERT_TRUE(config);
     config_ = *std::move(config);

@@ -5,7 +5,7 @@
 
 #include "aio/run.hpp"
 #include "aio/wait.hpp"
-#include "store/migrations.hpp"
+#include "store/migrated_testing.hpp"
 #include "support/servers.hpp"
 
 namespace citadel::drain {
@@ -61,24 +61,13 @@ class NotingSink final : public Sink {
 class DrainTest : public testing::Test {
  protected:
   void SetUp() override {
-    const auto as = [&](const local::Endpoint& at, std::string_view role, const Secret& password,
-                        pg::Route route) {
-      pg::ConnectOptions out;
-      out.host = at.host;
-      out.port = at.port;
-      out.database = name_;
-      out.user = role;
-      out.password = password;
-      out.route = route;
-      return out;
-    };
-    const auto owner = run(pg::Connection::connect(
-        context_.get_executor(),
-        as(servers_->direct(), local::owner_role, servers_->owner_password(), pg::Route::direct), soon()));
-    ASSERT_TRUE(owner) << owner.error().to_string();
-    ASSERT_TRUE(run(store::migrate(**owner, store::embedded_migrations(), soon(), {})));
-    options_.pool.connect =
-        as(servers_->pooled(), local::app_role, servers_->app_password(), pg::Route::pgpool);
+    const auto pooled = servers_->pooled();
+    options_.pool.connect.host = pooled.host;
+    options_.pool.connect.port = pooled.port;
+    options_.pool.connect.database = name_;
+    options_.pool.connect.user = local::app_role;
+    options_.pool.connect.password = servers_->app_password();
+    options_.pool.connect.route = pg::Route::pgpool;
     options_.pool.size_min = 1;
     auto opened = journal::Journal::open({.folder = folder_.path() / "journal"}, system_clock());
     ASSERT_TRUE(opened) << opened.error().to_string();
@@ -132,7 +121,7 @@ class DrainTest : public testing::Test {
   }
 
   support::Servers& servers_ = support::shared_servers();
-  const std::string name_ = servers_.new_database();
+  const std::string name_ = store::migrated_database(servers_);
   const support::TempFolder folder_;
   asio::io_context context_{1};
   store::Options options_;

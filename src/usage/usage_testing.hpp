@@ -6,7 +6,7 @@
 #include "aio/run.hpp"
 #include "base/time_text.hpp"
 #include "journal/journal.hpp"
-#include "store/migrations.hpp"
+#include "store/migrated_testing.hpp"
 #include "support/servers.hpp"
 #include "usage/queries.hpp"
 #include "usage/record_codec.hpp"
@@ -40,10 +40,6 @@ inline pg::ConnectOptions as_role(const local::Endpoint& endpoint, std::string_v
 class UsageTest : public testing::Test {
  protected:
   void SetUp() override {
-    const auto owner = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
-    ASSERT_TRUE(owner) << owner.error().to_string();
-    const auto migrated = run(store::migrate(**owner, store::embedded_migrations(), soon(), {}));
-    ASSERT_TRUE(migrated) << migrated.error().to_string();
     store::Options options;
     options.pool.connect =
         as_role(servers_->pooled(), local::app_role, servers_->app_password(), pg::Route::pgpool, name_);
@@ -130,7 +126,7 @@ class UsageTest : public testing::Test {
   }
 
   support::Servers& servers_ = support::shared_servers();
-  std::string name_ = servers_.new_database();
+  std::string name_ = store::migrated_database(servers_);
   asio::io_context context_{1};
   std::optional<store::Database> database_;
   std::unique_ptr<drain::Sink> sink_ = make_usage_sink();

@@ -68,10 +68,11 @@ std::string Servers::sql_pooled(std::string_view statements) const {
   return run_psql(servers_->pooled(), local::app_role, servers_->app_password(), statements);
 }
 
-std::string Servers::new_database(std::string_view prefix) {
+std::string Servers::new_database(std::string_view prefix, std::string_view original) {
   static std::atomic<unsigned> count = 0;
   auto name = fmt::format("{}_{}", prefix, ++count);
-  sql_as_superuser(fmt::format("CREATE DATABASE {} OWNER {};", name, local::owner_role));
+  sql_as_superuser(
+      fmt::format("CREATE DATABASE {} OWNER {} TEMPLATE {};", name, local::owner_role, original));
   return name;
 }
 

@@ -38,8 +38,9 @@ class Servers {
   std::string sql(std::string_view statements) const;  // citadel_owner, directly
   std::string sql_as_superuser(std::string_view statements) const;
   std::string sql_pooled(std::string_view statements) const;  // citadel_app, through Pgpool-II
-  // A fresh database owned by citadel_owner, for a test that must not see another's rows.
-  std::string new_database(std::string_view prefix = "test");
+  // A fresh database owned by citadel_owner, for a test that must not see another's rows; a copy of the
+  // database `original`, to which nobody is connected, where that is named.
+  std::string new_database(std::string_view prefix = "test", std::string_view original = "template1");
 
  private:
   TempFolder folder_;
