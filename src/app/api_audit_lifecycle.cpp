@@ -278,6 +278,16 @@ Task<Result<std::string>> retention_plan(ApiContextPtr context, Request& request
     out.key("events_estimate").integer(month.events_estimate).key("size_bytes").integer(month.size_bytes);
     out.end_object();
   }
+  CITADEL_CO_ASSIGN(
+      const auto leftovers,
+      co_await on_data_plane(*context, audit::plan_leftovers(context->database, keep, request.deadline)));
+  out.end_array().key("leftovers").begin_array();
+  for (const auto& some : leftovers) {
+    out.begin_object().key("in").text(some.kept_in).key("month").text(audit::to_string(some.month));
+    out.key("due_at").text(format_time(some.due_at)).key("due").boolean(some.due);
+    if (some.held_by) out.key("held_by").text(some.held_by->to_string());
+    out.key("rows").integer(some.rows).end_object();
+  }
   out.end_array().end_object();
   co_return out.take();
 }
@@ -314,6 +324,12 @@ Task<Result<std::string>> retention_run(ApiContextPtr context, Request& request)
     out.begin_object().key("month").text(audit::to_string(month.month));
     out.key("detail").text(http::problem_of(month.error).detail).end_object();
   }
+  out.end_array().key("leftovers").begin_array();
+  for (const auto& some : run.leftovers) {
+    out.begin_object().key("of").text(some.name).key("rows").integer(some.rows);
+    if (some.held_by) out.key("held_by").text(some.held_by->to_string());
+    out.end_object();
+  }
   out.end_array().end_object();
   co_return out.take();
 }
@@ -332,12 +348,19 @@ Task<Result<std::string>> rotate_key(ApiContextPtr context, Request& request) {
   // That nothing was left to do is worth an entry too: it says when the older keys could go.
   CITADEL_CO_TRY(co_await record_access(
       context, request, "audit.key_rotated", {.type = "master_key", .id = done.master},
-      fmt::format("all {} keys of subjects are wrapped by it, {} of them anew", done.alive, done.keys)));
+      fmt::format(
+          "all {} keys of subjects are wrapped by it, {} of them anew; {} of conflicts and {} of dead "
+          "letters were wrapped anew, and {} of these could not be opened",
+          done.alive, done.keys, done.leftovers.conflicts, done.leftovers.dead_letters,
+          done.leftovers.unopened)));
   CITADEL_CO_ASSIGN(const auto journal, co_await on_data_plane(*context, journal_status(context)));
   citadel::json::Writer out;
   out.begin_object().key("master_key").text(done.master);
   out.key("rewrapped").integer(static_cast<std::int64_t>(done.keys));
   out.key("keys").integer(static_cast<std::int64_t>(done.alive));
+  out.key("conflicts").integer(static_cast<std::int64_t>(done.leftovers.conflicts));
+  out.key("dead_letters").integer(static_cast<std::int64_t>(done.leftovers.dead_letters));
+  out.key("unopened").integer(static_cast<std::int64_t>(done.leftovers.unopened));
   // Of epochs before this one, which another master key may have wrapped.
   out.key("journal_waits").boolean(journal.undrained_records > 0 && journal.cursor.epoch < journal.epoch);
   out.end_object();

@@ -177,6 +177,14 @@ Task<Result<Response>> export_entries(ApiContextPtr context, Request& request) {
   co_return Response::streaming("application/jsonl", std::move(stream));
 }
 
+// Nothing of what events say, so it is not recorded.
+Task<Response> get_beginning(ApiContextPtr context, Request& request) {
+  const auto first =
+      co_await on_data_plane(*context, audit::first_index(context->database, request.deadline));
+  if (!first) co_return audit_problem(request, first.error());
+  co_return Response::json(200, fmt::format("{{\"first\":{}}}", *first));
+}
+
 Task<Response> get_export(ApiContextPtr context, Request& request) {
   auto response = co_await export_entries(context, request);
   if (!response) co_return audit_problem(request, response.error());
@@ -275,6 +283,8 @@ void add_audit_read_routes(http::Router& router, ApiContextPtr context) {
              [context](Request& r) -> Task<Response> { co_return answer(r, co_await search(context, r)); });
   router.add(Method::get, "/v1/audit/traces/{trace_id}", reads,
              [context](Request& r) -> Task<Response> { co_return answer(r, co_await trace(context, r)); });
+  router.add(Method::get, "/v1/audit/beginning", reads,
+             without_query([context](Request& r) { return get_beginning(context, r); }));
   router.add(Method::get, "/v1/audit/export", streams,
              [context](Request& r) { return get_export(context, r); });
 }

@@ -79,8 +79,8 @@ struct AuditTrail::Impl {
   std::vector<tlog::NoteVerifier> older_keys;
   std::shared_ptr<const audit::AuditKeys> keys;
   audit::Redactor redactor;
-  std::optional<audit::CheckpointStore> store;        // until attach()
-  std::optional<tlog::WitnessPolicy> witness_policy;  // until attach()
+  std::optional<audit::CheckpointStore> store;              // until attach()
+  std::optional<WitnessesConfigured> configured_witnesses;  // until attach()
   RecentEvents recent{recent_max};
   RetentionJob retention;
 
@@ -139,12 +139,12 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Config& config, Audit
                                                      const Clock& clock) {
   CITADEL_ASSIGN(auto redactor, audit::Redactor::compile(redaction_rules(config.audit.redact)));
   CITADEL_ASSIGN(auto store, audit::CheckpointStore::open(config.audit.checkpoint_folder));
-  CITADEL_ASSIGN(auto witness_policy, load_witness_policy(config.audit));
+  CITADEL_ASSIGN(auto configured_witnesses, load_witnesses(config.audit));
   CITADEL_ASSIGN(auto journal, journal::Journal::open(audit_journal_options(config), clock));
   auto impl = std::make_unique<Impl>(config, std::move(secrets), std::move(redactor), std::move(journal),
                                      std::move(store), clock);
   impl->counts.journal_bytes_max = static_cast<std::uint64_t>(config.audit.size_bytes_max);
-  impl->witness_policy = std::move(witness_policy);
+  impl->configured_witnesses = std::move(configured_witnesses);
   impl->nothing_before = impl->journal->status().undrained_records == 0;
   const auto before = impl->journal->status().last_durable;
   CITADEL_TRY(impl->begin_epoch(before));
@@ -205,11 +205,11 @@ void AuditTrail::attach(store::Database& database, const Config& config) {
   options.origin = impl.origin;
   options.journal = {status.producer, status.epoch};
   options.interval = std::chrono::ceil<std::chrono::milliseconds>(config.audit.checkpoint_interval);
-  if (impl.witness_policy) {
+  if (impl.configured_witnesses) {
     options.witnesses =
-        make_witnesses(*std::move(impl.witness_policy), config.audit, database.executor(), impl.clock);
+        make_witnesses(*std::move(impl.configured_witnesses), config.audit, database.executor(), impl.clock);
   }
-  impl.witness_policy.reset();
+  impl.configured_witnesses.reset();
   impl.publisher = std::make_unique<audit::Publisher>(database, *impl.sequencer, impl.permit,
                                                       *std::move(impl.store), *std::move(impl.signer),
                                                       impl.older_keys, std::move(options), impl.clock);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/file.hpp"
 #include "base/random.hpp"
 #include "http/client.hpp"
@@ -13,51 +15,89 @@ constexpr std::size_t policy_bytes_max = 256 << 10;
 constexpr std::size_t answer_bytes_max = 64 << 10;
 
 struct Place {
-  http::ClientOptions client;
+  http::UrlPlace server;
+  std::string url;     // as the policy has it
   std::string target;  // of add-checkpoint
 };
 
 Result<Place> place_of(std::string_view url) {
-  constexpr std::string_view scheme = "http://";
-  if (url.starts_with("https://")) {
-    return fail(Code::invalid_argument,
-                fmt::format("{}: witnesses are asked by http; put a proxy that speaks TLS in between", url));
-  }
-  const auto authority = url.starts_with(scheme) ? scheme.size() : 0;
-  const auto path = std::min(url.find('/', authority), url.size());
-  CITADEL_ASSIGN(auto client, http::parse_url(url.substr(0, path)));
-  client.response_body_bytes_max = answer_bytes_max;
+  const auto scheme_end = url.find("://");
+  const auto path =
+      std::min(url.find('/', scheme_end == std::string_view::npos ? 0 : scheme_end + 3), url.size());
+  CITADEL_ASSIGN(auto server, http::parse_http_or_https_url(url.substr(0, path)));
   std::string prefix(url.substr(path));
   while (prefix.ends_with('/')) prefix.pop_back();
   if (prefix.find_first_of("?# ") != std::string::npos)
     return fail(Code::invalid_argument, fmt::format("{}: a submission prefix has no query", url));
-  return Place{std::move(client), prefix + "/add-checkpoint"};
+  return Place{std::move(server), std::string(url), prefix + "/add-checkpoint"};
+}
+
+http::ClientOptions client_options(const Place& place, const std::optional<crypto::TlsTrust>& trust) {
+  http::ClientOptions options;
+  options.host = place.server.host;
+  options.port = place.server.port;
+  if (place.server.https) options.tls = trust;
+  options.response_body_bytes_max = answer_bytes_max;
+  return options;
+}
+
+// A certificate that is not good is no word of the witness: it is away, and the error says why.
+Error untrusted(Error error, const Place& place, const std::filesystem::path& ca_file) {
+  if (error.code != Code::permission_denied) return error;
+  error.code = Code::unavailable;
+  error.message =
+      fmt::format("{}: {} (trusted CAs: {})", place.url, error.message,
+                  ca_file.empty() ? "the system's; audit.witness_ca_file names others"
+                                  : fmt::format("those in audit.witness_ca_file, {}", ca_file.string()));
+  return error;
 }
 
 // The way to one witness.
 class WitnessClient {
  public:
-  WitnessClient(const Executor& executor, Place place)
-      : client_(executor, std::move(place.client)), target_(std::move(place.target)) {}
+  WitnessClient(const Executor& executor, Place place, const std::optional<crypto::TlsTrust>& trust,
+                std::filesystem::path ca_file)
+      : client_(executor, client_options(place, trust)),
+        place_(std::move(place)),
+        ca_file_(std::move(ca_file)) {}
 
   Task<Result<audit::WitnessReply>> ask(std::string body, Deadline deadline) {
-    CITADEL_CO_ASSIGN(
-        const auto answer,
-        co_await client_.request(http::Method::post, target_, {{"Content-Type", "text/plain; charset=utf-8"}},
-                                 std::move(body), deadline));
-    co_return audit::WitnessReply{answer.status, std::string(answer.headers.get("Content-Type")),
-                                  answer.body};
+    const http::ClientRequest request{
+        http::Method::post, place_.target, {{"Content-Type", "text/plain; charset=utf-8"}}, std::move(body)};
+    auto answer = co_await client_.request(request, deadline);
+    // A kept connection that the witness has closed meanwhile. To be asked twice does it no harm.
+    if (!answer && answer.error().code == Code::connection_lost)
+      answer = co_await client_.request(request, deadline);
+    if (!answer) co_return std::unexpected(untrusted(std::move(answer).error(), place_, ca_file_));
+    co_return audit::WitnessReply{answer->status, std::string(answer->headers.get("Content-Type")),
+                                  std::move(answer->body)};
   }
 
  private:
   http::Client client_;
-  std::string target_;
+  Place place_;
+  std::filesystem::path ca_file_;
 };
+
+Result<std::optional<crypto::TlsTrust>> load_trust(const tlog::WitnessPolicy& policy,
+                                                   const AuditConfig& config) {
+  const bool needed = std::ranges::any_of(policy.witnesses(), [](const tlog::PolicyWitness& witness) {
+    return witness.url.starts_with("https://");
+  });
+  if (!needed) return std::optional<crypto::TlsTrust>();
+  auto trust = crypto::TlsTrust::load(config.witness_ca_file);
+  if (trust) return std::optional(*std::move(trust));
+  return fail(
+      Code::invalid_argument,
+      fmt::format("audit.witness_ca_file: {}; put the CAs of the witnesses' certificates there, as PEM, "
+                  "or leave the key out to trust those that the system trusts",
+                  trust.error().message));
+}
 
 }  // namespace
 
-Result<std::optional<tlog::WitnessPolicy>> load_witness_policy(const AuditConfig& config) {
-  if (config.witness_policy_file.empty()) return std::optional<tlog::WitnessPolicy>();
+Result<std::optional<WitnessesConfigured>> load_witnesses(const AuditConfig& config) {
+  if (config.witness_policy_file.empty()) return std::optional<WitnessesConfigured>();
   const auto name = fmt::format("audit.witness_policy_file: {}", config.witness_policy_file.string());
   const auto bad = [&](std::string_view what) {
     return fail(
@@ -76,22 +116,34 @@ Result<std::optional<tlog::WitnessPolicy>> load_witness_policy(const AuditConfig
       return bad(fmt::format("witness {} has no URL to ask; add it at the end of its line", witness.name));
     if (auto place = place_of(witness.url); !place) return bad(place.error().message);
   }
-  return std::optional(*std::move(policy));
+  CITADEL_ASSIGN(auto trust, load_trust(*policy, config));
+  return std::optional(WitnessesConfigured{*std::move(policy), std::move(trust)});
 }
 
-std::shared_ptr<audit::Witnesses> make_witnesses(tlog::WitnessPolicy policy, const AuditConfig& config,
+std::shared_ptr<audit::Witnesses> make_witnesses(WitnessesConfigured configured, const AuditConfig& config,
                                                  const Executor& executor, const Clock& clock) {
   auto clients = std::make_shared<std::vector<std::unique_ptr<WitnessClient>>>();
-  for (const auto& witness : policy.witnesses())
-    clients->push_back(std::make_unique<WitnessClient>(executor, place_of(witness.url).value()));
+  for (const auto& witness : configured.policy.witnesses()) {
+    clients->push_back(std::make_unique<WitnessClient>(executor, place_of(witness.url).value(),
+                                                       configured.trust, config.witness_ca_file));
+  }
   audit::WitnessOptions options;
   options.timeout = std::chrono::ceil<std::chrono::milliseconds>(config.witness_timeout);
   return std::make_shared<audit::Witnesses>(
-      std::move(policy),
+      std::move(configured.policy),
       [clients](std::size_t place, std::string body, Deadline deadline) {
         return (*clients)[place]->ask(std::move(body), deadline);
       },
       options, random_seed(), clock);
+}
+
+Task<Result<void>> reach_witness(const WitnessesConfigured& configured, std::size_t place,
+                                 const AuditConfig& config, Deadline deadline) {
+  auto where = place_of(configured.policy.witnesses()[place].url).value();
+  http::Client client(co_await asio::this_coro::executor, client_options(where, configured.trust));
+  const auto answer = co_await client.request(http::Method::get, where.target, {}, "", deadline);
+  if (!answer) co_return std::unexpected(untrusted(answer.error(), where, config.witness_ca_file));
+  co_return Result<void>();
 }
 
 }  // namespace citadel::app

@@ -160,6 +160,7 @@ struct AuditConfig {
   std::filesystem::path checkpoint_folder;
   Duration checkpoint_interval = 1s;
   std::filesystem::path witness_policy_file;
+  std::filesystem::path witness_ca_file;
   Duration witness_timeout = 2s;
   std::filesystem::path journal_folder;
   std::int64_t segment_bytes = 64 << 20;

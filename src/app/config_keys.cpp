@@ -209,6 +209,8 @@ const std::array keys = std::to_array<Key>({
      "A checkpoint is signed after each batch, and what triggers saw is looked for at least this often."},
     {"audit", "witness_policy_file", PathValue{AT(audit.witness_policy_file)}, Reload::no,
      "Witnesses that cosign checkpoints, with their URLs, and the quorum, as a C2SP tlog-policy. Empty: none is asked."},
+    {"audit", "witness_ca_file", PathValue{AT(audit.witness_ca_file)}, Reload::no,
+     "CAs, as PEM, that certificates of witnesses with https URLs must go back to. Empty: those that the system trusts."},
     {"audit", "witness_timeout", DurationValue{AT(audit.witness_timeout), 50ms, 8s}, Reload::no,
      "How long a checkpoint waits for witnesses before it is published with what it has."},
     {"audit", "journal_folder", PathValue{AT(audit.journal_folder)}, Reload::no,

@@ -51,6 +51,11 @@ struct SchemaFound {
   std::vector<std::string> drift;
 };
 
+struct SeenWitness {
+  std::string name, url;  // as the policy has them
+  std::optional<Error> failed;
+};
+
 // What was found of the outside world. Absent: could not be asked, and nothing is said of it.
 struct Observed {
   std::optional<Settings> pgpool;    // SHOW POOL_STATUS
@@ -62,6 +67,7 @@ struct Observed {
   std::optional<std::chrono::microseconds>
       clock_ahead;  // ours minus the database's, half a round trip taken off
   std::optional<std::uint64_t> journal_free_bytes;
+  std::optional<Result<std::vector<SeenWitness>>> witnesses;  // an error: their files are at fault
 };
 
 // The names that are asked of PostgreSQL.
@@ -81,6 +87,9 @@ std::vector<Finding> judge_ways(const Config& config, const Observed& observed);
 std::vector<Finding> judge_schema(const Config& config, const Observed& observed);
 // Clock, disk.
 std::vector<Finding> judge_machine(const Config& config, const Observed& observed);
+// Whether each witness answers, by TLS where its URL is https. None of them is more than a warning: no
+// witness stops the log.
+std::vector<Finding> judge_witnesses(const Observed& observed);
 // Files that hold secrets, and the journal's folder.
 std::vector<Finding> judge_files(const Config& config);
 

@@ -112,6 +112,27 @@ std::vector<Finding> judge_ways(const Config& config, const Observed& observed) 
   return out;
 }
 
+std::vector<Finding> judge_witnesses(const Observed& observed) {
+  if (!observed.witnesses) return {};
+  if (!*observed.witnesses) {
+    return {
+        Finding::fault("audit witnesses", observed.witnesses->error().message,
+                       "the daemon does not start like this; `citadel config check` says where it stands")};
+  }
+  std::vector<Finding> out;
+  for (const auto& witness : **observed.witnesses) {
+    const auto subject = fmt::format("audit witness {}", witness.name);
+    if (!witness.failed) {
+      out.push_back(Finding::good(subject, fmt::format("answers at {}", witness.url)));
+    } else {
+      out.push_back(Finding::warning(
+          subject, witness.failed->message,
+          "checkpoints go without its cosignature until then; /v1/status says whether the quorum is met"));
+    }
+  }
+  return out;
+}
+
 std::vector<Finding> judge_schema(const Config&, const Observed& observed) {
   if (!observed.schema) return {};
   if (!*observed.schema) {

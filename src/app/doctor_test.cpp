@@ -255,6 +255,23 @@ TEST(Doctor, ASchemaThatIsNotThisVersionsIsAFault) {
   EXPECT_THAT(only(judge_schema({}, observed)).mend, HasSubstr("owner.password_file"));
 }
 
+TEST(Doctor, AWitnessThatDoesNotAnswerIsAWarningAndItsFilesAreAFault) {
+  EXPECT_TRUE(judge_witnesses({}).empty());
+  Observed observed;
+  observed.witnesses.emplace(
+      std::vector<SeenWitness>{{"w1", "https://w1.example", std::nullopt},
+                               {"w2", "https://w2.example",
+                                Error(Code::unavailable, "the certificate has expired; have it renewed")}});
+  const auto findings = judge_witnesses(observed);
+  ASSERT_EQ(findings.size(), 2u);
+  EXPECT_EQ(findings[0].severity, Severity::good);
+  EXPECT_EQ(findings[1].severity, Severity::warning);
+  EXPECT_EQ(findings[1].subject, "audit witness w2");
+  EXPECT_THAT(findings[1].found, HasSubstr("have it renewed"));
+  observed.witnesses.emplace(fail(Code::invalid_argument, "audit.witness_policy_file: line 3"));
+  EXPECT_EQ(only(judge_witnesses(observed)).severity, Severity::fault);
+}
+
 TEST(Doctor, AKeyThatIsNotThereIsAFault) {
   Config config;
   config.admin.key_file = "/nonexistent/admin.key";

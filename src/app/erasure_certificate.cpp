@@ -99,6 +99,7 @@ Result<Stated> read_certificate(std::string_view text) {
                                      {"groups", &out.said.groups},
                                      {"conflicts", &out.said.conflicts}})
     *target = counts.integer(name, 0, count_max);
+  out.said.dead_letters = counts.optional_integer("dead_letters", 0, count_max).value_or(0);
   CITADEL_TRY(counts.finish());
   citadel::json::ObjectReader fields(entry->get_object(), "/entry");
   out.index = fields.integer("index", 0, count_max);
@@ -139,6 +140,10 @@ Result<void> check_details(const Stated& stated, std::string_view details) {
     if (signed_value == nullptr || !signed_value->is_int64() || signed_value->get_int64() != number)
       return differs(fmt::format("number of {}", name));
   }
+  const auto* letters = value.get_object().if_contains("dead_letters");
+  const bool same = letters == nullptr ? said.dead_letters == 0
+                                       : letters->is_int64() && letters->get_int64() == said.dead_letters;
+  if (!same) return differs("number of dead letters");
   return {};
 }
 
@@ -153,7 +158,8 @@ std::string erasure_certificate(const std::string& origin, const audit::Erasure&
   out.key("reason").text(erasure.reason).key("erased_by").text(erasure.erased_by);
   out.key("destroyed").begin_object().key("keys").integer(erasure.keys);
   out.key("events").integer(erasure.events).key("groups").integer(erasure.groups);
-  out.key("conflicts").integer(erasure.conflicts).end_object();
+  out.key("conflicts").integer(erasure.conflicts);
+  out.key("dead_letters").integer(erasure.dead_letters).end_object();
   if (proved) write_proved(out, *proved);
   if (!note.empty()) out.key("note").text(note);
   out.end_object();

@@ -31,6 +31,7 @@ struct CheckedCertificate {
   std::uint64_t index = 0, size = 0;
   std::string origin, erasure, at, tenant, subject_sha256, reason;
   std::int64_t keys = 0, events = 0, groups = 0, conflicts = 0;
+  std::int64_t dead_letters = 0;  // 0 where it was made before these were erased
 };
 // corrupt where what it says is not what the signed entry says, or `subject` is another; the errors of
 // tlog::verify_proof(); invalid_argument where it is no certificate, or has no proof yet.

@@ -91,6 +91,8 @@ TEST_F(CertificateTest, WhatItDoesNotSayIsNamed) {
   says("number of events");
   erasure.conflicts = 1;
   says("number of conflicts");
+  erasure.dead_letters = 1;
+  says("number of dead letters");
   erasure.tenant = "other";
   says("tenant");
   erasure.reason = "because";

@@ -45,6 +45,7 @@ void RetentionJob::note(const Result<audit::RetentionRun>& run) {
     }
     status_.dropped_total += run->dropped.size();
     status_.held = run->held.size();
+    for (const auto& leftovers : run->leftovers) ++(leftovers.held_by ? status_.held : status_.dropped_total);
     if (run->failed.empty()) {
       status_.ran_at = clock_.wall();
       status_.last_error.reset();
@@ -56,6 +57,11 @@ void RetentionJob::note(const Result<audit::RetentionRun>& run) {
   for (const auto& month : run->dropped) {
     log::info("audit", "contents were dropped, because their time is over",
               {{"month", audit::to_string(month.month)}, {"events", month.events}});
+  }
+  for (const auto& leftovers : run->leftovers) {
+    if (leftovers.held_by) continue;
+    log::info("audit", "conflicts or dead letters were dropped, because their time is over",
+              {{"what", leftovers.name}, {"rows", leftovers.rows}});
   }
   for (const auto& month : run->failed) {
     log::warning("audit", "contents that are due could not be dropped; the next run tries again",

@@ -24,6 +24,7 @@ void mark_conflict(Batch& batch, std::size_t slot, std::uint64_t index, const Au
                              .received_at = event.received_at,
                              .tenant = event.tenant,
                              .subject = event.subject,
+                             .retention = batch.slots[slot].draft.record.retention,
                              .frame = batch.slots[slot].frame});
   mark(batch, slot, id_conflict_action,
        fmt::format("an event with this id and other content is entry {}; this one is kept in audit.conflict",

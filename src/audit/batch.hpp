@@ -34,6 +34,7 @@ struct Conflict {
   Uuid id;               // that was taken
   WallTime received_at;
   std::string tenant, subject;
+  Retention retention = Retention::extended;
   const journal::Frame* frame = nullptr;
 };
 

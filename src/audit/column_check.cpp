@@ -20,7 +20,7 @@ constexpr std::string_view event_columns =
 constexpr pg::Statement anything_removed{
     "audit anything removed",
     "select exists (select from audit.erasure) or exists (select from audit.retention_run where "
-    "held_by is null)"};
+    "held_by is null and partition like 'audit.event%')"};
 
 // The first column of a row that says something else than the entry.
 class ColumnCheck {

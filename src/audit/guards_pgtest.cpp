@@ -41,6 +41,7 @@ TEST_F(GuardsTest, TheDaemonsRoleCanChangeNothing) {
         "update audit.hold set released_at = now(), released_by = 'x'",
         "update audit.subject_key set wrapped_by = null",
         "select audit.subject_digest('x')",
+        "select audit.prune_entries(4194304, 'x', 'y')",
         "drop table audit.event_short",
         "alter table audit.entry disable trigger all",
         "select audit.attach('citadel.watermark', '{}')",
@@ -89,6 +90,32 @@ TEST_F(GuardsTest, TheOwnersAccidentsAreRefused) {
                   name_));
   EXPECT_EQ(sql("select count(*) from audit.entry"), before);
   EXPECT_EQ(fault(), "");
+}
+
+// A table that is new needs a decision: it is watched, or it stands here with those of which nobody decides
+// anything.
+TEST_F(GuardsTest, EachTableIsWatchedOrItsRowsAreNobodysDecision) {
+  const std::vector<std::string> watched{"audit.hold", "citadel.dead_letter", "citadel.migration",
+                                         "citadel.schema_definition", "usage.request_conflict"};
+  const std::string in_schemas =
+      "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname not in ('pg_catalog', "
+      "'information_schema', 'pg_toast') and c.relkind in ('r', 'p') and not c.relispartition and {} exists "
+      "(select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'audit_change' and t.tgenabled = "
+      "'A')";
+  const auto listed = [&](std::string_view negated) {
+    return sql("select string_agg(n.nspname || '.' || c.relname, ' ' order by n.nspname, c.relname) " +
+               fmt::format(fmt::runtime(in_schemas), negated));
+  };
+  EXPECT_EQ(listed(""), fmt::format("{}", fmt::join(watched, " ")));
+  EXPECT_EQ(
+      listed("not"),
+      // The trail itself, which is append-only and makes its own entries.
+      "audit.conflict audit.entry audit.entry_partition audit.erasure audit.event audit.head audit.pending "
+      "audit.retention_run audit.sealed audit.subject_key audit.tile "
+      // What the daemon writes as a matter of course.
+      "citadel.commit_marker citadel.verify_probe citadel.watermark usage.model usage.request "
+      "usage.rollup_day "
+      "usage.rollup_hour usage.rollup_minute usage.rollup_pruned usage.tenant");
 }
 
 TEST_F(GuardsTest, ARowThatSomebodyChangesInPsqlIsAnEntry) {

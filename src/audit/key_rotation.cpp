@@ -63,6 +63,7 @@ Task<Result<KeyRotation>> rotate_subject_keys(store::Database& database,
     after = step.last;
     out.keys += step.keys;
   }
+  CITADEL_CO_ASSIGN(out.leftovers, co_await rotate_leftovers(database, keys, caller, deadline));
   CITADEL_CO_ASSIGN(const pg::Rows counts,
                     co_await database.query(deadline, store::Intent::read_your_writes, count_keys,
                                             pg::Params(as_bytes(keys->newest_id))));

@@ -1,10 +1,11 @@
-// Key rotation: every subject's key wrapped by the newest master key, so that the older ones can go. What the
-// subjects' keys seal is not touched. On the database's executor.
+// Key rotation: every subject's key, and the data keys in audit.conflict and citadel.dead_letter, wrapped by
+// the newest master key, so that the older ones can go. What these keys seal is not touched. On the
+// database's executor.
 #pragma once
 #include <string>
 
 #include "audit/audit_keys.hpp"
-#include "audit/lifecycle.hpp"
+#include "audit/leftovers.hpp"
 
 namespace citadel::audit {
 
@@ -12,6 +13,7 @@ struct KeyRotation {
   std::string master;       // the newest, as its keys are marked, in hexadecimal
   std::uint64_t keys = 0;   // wrapped anew by this call
   std::uint64_t alive = 0;  // all that are under it now
+  LeftoverRotation leftovers = {};
 };
 
 // In batches of at most `batch_max` (1 to 1,000), a transaction each, which is an entry `audit.key_rotated`.

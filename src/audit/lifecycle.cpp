@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/leftovers.hpp"
 #include "base/bytes.hpp"
 
 namespace citadel::audit {
@@ -16,10 +17,13 @@ constexpr pg::Statement select_hold{"audit hold", HOLD_COLUMNS "where id = $1"};
 constexpr pg::Statement select_holds{
     "audit holds", HOLD_COLUMNS "where $1 or released_at is null order by placed_at desc, id desc limit $2"};
 #undef HOLD_COLUMNS
-constexpr pg::Statement erase{"audit erase", "select audit.erase_subject($1, $2, $3, $4)"};
+constexpr pg::Statement erase{"audit erase", "select audit.erase_subject($1, $2, $3, $4, $5, $6, $7)"};
+// Of whoever removes content, then the sequencer's: see migrations/0006_audit_lifecycle.sql.
+constexpr pg::Statement lock_holds{"audit lock holds", "select pg_advisory_xact_lock(4850147, 4)"};
+constexpr pg::Statement lock_log{"audit lock log", "select pg_advisory_xact_lock(4850147, 2)"};
 constexpr pg::Statement select_erasure{
     "audit erasure",
-    "select id, at, tenant, subject_digest, reason, erased_by, events, groups, conflicts, keys "
+    "select id, at, tenant, subject_digest, reason, erased_by, events, groups, conflicts, keys, dead_letters "
     "from audit.erasure where id = $1"};
 
 Hold hold_of(const pg::Row& row) {
@@ -66,7 +70,8 @@ Erasure erasure_of(const pg::Row& row) {
           .events = row.get<std::int64_t>(6),
           .groups = row.get<std::int64_t>(7),
           .conflicts = row.get<std::int64_t>(8),
-          .keys = row.get<std::int64_t>(9)};
+          .keys = row.get<std::int64_t>(9),
+          .dead_letters = row.get<std::int64_t>(10)};
 }
 
 }  // namespace
@@ -125,9 +130,13 @@ Task<Result<Erasure>> erase_subject(store::Database& database, std::string tenan
       deadline, store::Intent::write, {.name = "audit erase"},
       [&](pg::Transaction& transaction) -> Task<Result<Erasure>> {
         CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
-        CITADEL_CO_ASSIGN(const pg::Rows rows,
-                          co_await transaction.execute(
-                              erase, pg::Params(tenant, subject, reason, caller.text()), deadline));
+        CITADEL_CO_TRY(co_await transaction.execute(lock_holds, {}, deadline));
+        CITADEL_CO_TRY(co_await transaction.execute(lock_log, {}, deadline));
+        CITADEL_CO_ASSIGN(const auto letters,
+                          co_await letters_of_subject(transaction, tenant, subject, deadline));
+        const pg::Params params(tenant, subject, reason, caller.text(), letters.producers, letters.epochs,
+                                letters.sequences);
+        CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(erase, params, deadline));
         const auto id = rows[0].get<std::optional<Uuid>>(0);
         if (!id) {
           co_return fail(

@@ -57,7 +57,7 @@ struct Erasure {
   WallTime at;
   std::string tenant, subject_digest;  // SHA-256 of the subject's name, in hexadecimal
   std::string reason, erased_by;
-  std::int64_t events = 0, groups = 0, conflicts = 0, keys = 0;
+  std::int64_t events = 0, groups = 0, conflicts = 0, keys = 0, dead_letters = 0;
 };
 // conflict, naming the hold; not_found where nothing of the subject is there.
 Task<Result<Erasure>> erase_subject(store::Database& database, std::string tenant, std::string subject,

@@ -25,8 +25,9 @@ constexpr std::string_view copy_sealed =
 
 constexpr pg::Statement insert_conflicts{
     "audit conflicts",
-    "insert into audit.conflict (idx, received_at, id, tenant, subject, record) "
-    "select * from unnest($1::int8[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::bytea[])"};
+    "insert into audit.conflict (idx, received_at, id, tenant, subject, record, retention) "
+    "select * from unnest($1::int8[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], "
+    "$7::int2[])"};
 constexpr pg::Statement insert_letters{
     "audit dead letters",
     "insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
@@ -127,6 +128,7 @@ Task<Result<void>> write_conflicts(pg::Transaction& transaction, const Batch& ba
   std::vector<Uuid> ids;
   std::vector<std::string_view> tenants, subjects;
   std::vector<Bytes> records;
+  std::vector<std::int16_t> retentions;
   for (const Conflict& conflict : batch.conflicts) {
     indexes.push_back(static_cast<std::int64_t>(batch.index_of(conflict.slot)));
     times.push_back(conflict.received_at);
@@ -134,9 +136,10 @@ Task<Result<void>> write_conflicts(pg::Transaction& transaction, const Batch& ba
     tenants.push_back(conflict.tenant);
     subjects.push_back(conflict.subject);
     records.push_back(as_bytes(conflict.frame->payload));
+    retentions.push_back(static_cast<std::int16_t>(conflict.retention));
   }
   CITADEL_CO_TRY(co_await transaction.execute(
-      insert_conflicts, pg::Params(indexes, times, ids, tenants, subjects, records), deadline));
+      insert_conflicts, pg::Params(indexes, times, ids, tenants, subjects, records, retentions), deadline));
   co_return Result<void>();
 }
 

@@ -17,6 +17,7 @@ constexpr std::string_view entry_columns =
     "select idx, leaf, received_at from audit.entry where idx >= $1 and idx < $2";
 constexpr pg::Statement select_indexes{"audit indexes",
                                        "select id, min(idx) from audit.entry where id = any($1) group by id"};
+constexpr pg::Statement select_first{"audit first entry", "select coalesce(min(idx), 0) from audit.entry"};
 constexpr pg::Statement select_status{
     "audit status",
     "select (select count(*) from (select from audit.pending limit 10000) p), (select min(at) from "
@@ -217,6 +218,12 @@ Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std
   CITADEL_CO_ASSIGN(auto entries, co_await read_range(database, first, first + count, open, keys, deadline));
   CITADEL_CO_TRY(co_await read_tree_hashes(database, entries, deadline));
   co_return entries;
+}
+
+Task<Result<std::uint64_t>> first_index(store::Database& database, Deadline deadline) {
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read_your_writes, select_first, {}));
+  co_return static_cast<std::uint64_t>(rows[0].get<std::int64_t>(0));
 }
 
 std::vector<ExportedGroup> exported_groups(const EntryView& view) {

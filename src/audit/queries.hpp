@@ -60,6 +60,10 @@ Task<Result<std::vector<EntryView>>> read_entries(store::Database& database, std
                                                   std::size_t count, OpenGroups open, const AuditKeys& keys,
                                                   Deadline deadline);
 
+// The index of the first entry that is there: 0, unless the beginning of the log was pruned, or taken away. 0
+// for an empty log.
+Task<Result<std::uint64_t>> first_index(store::Database& database, Deadline deadline);
+
 // An entry as the verifier and the exports take it: views of `view` and `groups`, which outlive it.
 std::vector<ExportedGroup> exported_groups(const EntryView& view);
 ExportedEntry exported_entry(const EntryView& view, std::span<const ExportedGroup> groups);

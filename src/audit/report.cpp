@@ -296,10 +296,26 @@ void ReportBuilder::say_retention(ReportTopic& out) const {
     out.statements.emplace_back("The content of the log's first entry, index 0, is there.");
   } else if (const auto leaves = first_content_.value_or(first_index_ + report_.examined) - first_index_;
              leaves > 0) {
-    out.statements.push_back(fmt::format("Of the first {} entries the leaves alone are there.", leaves));
+    out.statements.push_back(fmt::format("Of the first {} entries{} the leaves alone are there.", leaves,
+                                         first_index_ > 0 ? " that are there" : ""));
   }
-  if (first_index_ > 0)
-    out.statements.push_back(fmt::format("What was before entry {} has been pruned.", first_index_));
+  say_pruned(out);
+}
+
+// The beginning of the log that is not there any more.
+void ReportBuilder::say_pruned(ReportTopic& out) const {
+  const auto& found = report_.verification;
+  if (found.first == 0) return;
+  out.statements.push_back(fmt::format(
+      "The log's first {} entries, 0 to {}, are not in it any more: {}.", found.first, found.first - 1,
+      found.pruning_entry
+          ? fmt::format("they were pruned, as entry {} says", *found.pruning_entry)
+          : "no entry that is there says that they were pruned; that this is right is the word of "
+            "whoever made this report (--pruned)"));
+  out.limits.push_back(
+      fmt::format("What entries 0 to {} said, when and by whom, and whether a producer's sequence had a gap "
+                  "among them: of these the hashes alone are there.",
+                  found.first - 1));
 }
 
 // Why contents are not there. Where erasures were not opened, what they took is among the missing.
@@ -332,9 +348,18 @@ void ReportBuilder::say_verification(ReportTopic& out) const {
     return;
   }
   out.statements.push_back(fmt::format(
-      "All {} entries are under the signed checkpoint below: every leaf stands in the tree at its index, the "
+      "All {} entries{} are under the signed checkpoint below: every leaf stands in the tree at its index, "
+      "the "
       "tree has the signed root, and {} tiles above the leaves agree with it.",
-      found.entries, found.tiles));
+      found.entries, found.first > 0 ? fmt::format(" that are there, from entry {} on,", found.first) : "",
+      found.tiles));
+  if (found.first > 0) {
+    out.statements.push_back(
+        fmt::format("The hashes of the {} entries before them are in the tree: its levels above the leaves "
+                    "agree with each other there, and with the signed root.",
+                    found.first));
+  }
+  say_pruned(out);
   out.statements.push_back(
       fmt::format("The content of {} entries is what their leaf commits to; of {} it is not there.",
                   found.envelopes, found.envelopes_missing));

@@ -101,6 +101,8 @@ struct ReportVerification {
   bool key_given = false;                // by whoever made the report; else the daemon named it
   std::vector<std::string> cosigned_by;  // "NAME at TIME"
   bool held_against_older = false;
+  std::uint64_t first = 0;                     // of the entries that are there: those before it were pruned
+  std::optional<std::uint64_t> pruning_entry;  // that says so
 };
 
 struct Report {
@@ -135,6 +137,7 @@ class ReportBuilder {
   void say_retention(ReportTopic& out) const;
   void say_verification(ReportTopic& out) const;
   void say_contents(ReportTopic& out) const;
+  void say_pruned(ReportTopic& out) const;
 
   Report report_;
   SeededRandom random_;

@@ -133,7 +133,9 @@ void put_head(std::string& out, const Report& report) {
       escape(options.profile.title));
   put(out, "<dl><dt>Time</dt><dd>{} to {}</dd>\n", escape(format_time(options.from)),
       escape(format_time(options.to)));
-  put(out, "<dt>Entries</dt><dd>{} of this time, of {} in the log</dd>\n", report.in_span, report.examined);
+  put(out, "<dt>Entries</dt><dd>{} of this time, of {} in the log{}</dd>\n", report.in_span, report.examined,
+      report.verification.first > 0 ? fmt::format("; {} before them were pruned", report.verification.first)
+                                    : "");
   put(out, "<dt>Made</dt><dd>{}</dd>\n", escape(format_time(report.made_at)));
   put(out, "<dt>Log’s key</dt><dd><code>{}</code></dd></dl>\n", escape(report.verification.key));
   const auto& found = report.verification;

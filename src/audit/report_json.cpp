@@ -76,6 +76,8 @@ void write_verification(json::Writer& out, const ReportVerification& found) {
   write_number(out, "erasures_unread", found.contents.erasures_unread);
   write_number(out, "sequences_excused", found.sequences_excused);
   write_number(out, "tiles", found.tiles);
+  write_number(out, "pruned_entries", found.first);
+  if (found.pruning_entry) write_number(out, "pruned_by", *found.pruning_entry);
   out.key("held_against_older").boolean(found.held_against_older);
   out.key("key").text(found.key).key("key_given").boolean(found.key_given);
   write_texts(out, "cosigned_by", found.cosigned_by);

@@ -22,6 +22,13 @@ constexpr pg::Statement drop_month{
     "audit retention drop",
     "select outcome, partition, events, groups, held_by from audit.drop_month($1, $2, $3, $4)"};
 
+constexpr pg::Statement select_leftovers{
+    "audit leftovers plan",
+    "select kept_in, retention, month, events, due_at, due_at <= clock_timestamp(), held_by "
+    "from audit.leftover_months($1)"};
+constexpr pg::Statement drop_due_leftovers{"audit leftovers drop",
+                                           "select named, events, held_by from audit.drop_leftovers($1, $2)"};
+
 std::vector<std::int64_t> seconds_of(const KeepTimes& keep) {
   std::vector<std::int64_t> out;
   for (const auto time : keep) out.push_back(time.count());
@@ -71,7 +78,41 @@ Task<Result<void>> drop(store::Database& database, const KeepTimes& keep, const 
   co_return Result<void>();
 }
 
+Task<Result<std::vector<Leftovers>>> drop_leftovers(store::Database& database, const KeepTimes& keep,
+                                                    const Caller& caller, Deadline deadline) {
+  const pg::Params params(seconds_of(keep), caller.text());
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.transact<pg::Rows>(
+                        deadline, store::Intent::write, {.name = "audit leftovers drop"},
+                        [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
+                          CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
+                          co_return co_await transaction.execute(drop_due_leftovers, params, deadline);
+                        }));
+  std::vector<Leftovers> out;
+  for (const pg::Row row : rows)
+    out.push_back({row.get<std::string>(0), row.get<std::int64_t>(1), row.get<std::optional<Uuid>>(2)});
+  co_return out;
+}
+
 }  // namespace
+
+Task<Result<std::vector<PlannedLeftovers>>> plan_leftovers(store::Database& database, KeepTimes keep,
+                                                           Deadline deadline) {
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read_your_writes, select_leftovers,
+                                            pg::Params(seconds_of(keep))));
+  std::vector<PlannedLeftovers> plan;
+  for (const pg::Row row : rows) {
+    plan.push_back(
+        {.kept_in = row.get<std::string>(0),
+         .month = {static_cast<Retention>(row.get<std::int16_t>(1)), month_start(row.get<WallTime>(2))},
+         .due_at = row.get<WallTime>(4),
+         .due = row.get<bool>(5),
+         .held_by = row.get<std::optional<Uuid>>(6),
+         .rows = row.get<std::int64_t>(3)});
+  }
+  co_return plan;
+}
 
 Task<Result<std::vector<PlannedMonth>>> plan_retention(store::Database& database, KeepTimes keep,
                                                        Deadline deadline) {
@@ -104,6 +145,7 @@ Task<Result<RetentionRun>> run_retention(store::Database& database, KeepTimes ke
     if (!done) run.failed.push_back({planned.month, done.error()});
     if (deadline.expired()) break;
   }
+  CITADEL_CO_ASSIGN(run.leftovers, co_await drop_leftovers(database, keep, caller, deadline));
   co_return run;
 }
 

@@ -2,9 +2,14 @@
 // the last of its events arrived, longer ago than its class is kept; so an event that claims to be old is
 // kept as long as any other. A hold that covers one event keeps the whole month.
 //
+// audit.conflict goes by the month of arrival and the class of its events, and citadel.dead_letter, whose
+// frames are nobody's, as though they were of the class `extended`: "leftovers". A hold keeps the whole month
+// of them where it names nobody else's tenant or subject; of dead letters any hold does.
+//
 // Entries, their leaves and all proofs stay. Each month that is dropped, and the first time that a hold keeps
 // one, is an entry `audit.retention_run` whose object says which: {"audit_content", "short/2026-01"}, or
-// {"audit_content_held", …}. Times are the database's. All calls on the database's executor.
+// {"audit_content_held", …}; of leftovers {"audit_leftovers", "audit.conflict short/2026-01"}. Times are the
+// database's. All calls on the database's executor.
 #pragma once
 #include <array>
 #include <chrono>
@@ -33,6 +38,17 @@ struct PlannedMonth {
 Task<Result<std::vector<PlannedMonth>>> plan_retention(store::Database& database, KeepTimes keep,
                                                        Deadline deadline);
 
+struct PlannedLeftovers {
+  std::string kept_in;  // "audit.conflict" or "citadel.dead_letter"
+  ContentMonth month;
+  WallTime due_at;
+  bool due = false;
+  std::optional<Uuid> held_by = {};
+  std::int64_t rows = 0;
+};
+Task<Result<std::vector<PlannedLeftovers>>> plan_leftovers(store::Database& database, KeepTimes keep,
+                                                           Deadline deadline);
+
 struct DroppedMonth {
   ContentMonth month;
   std::string partition;
@@ -47,10 +63,16 @@ struct FailedMonth {
   ContentMonth month;
   Error error;
 };
+struct Leftovers {
+  std::string name;  // "audit.conflict short/2026-01"
+  std::int64_t rows = 0;
+  std::optional<Uuid> held_by = {};  // then they are still there
+};
 struct RetentionRun {
   std::vector<DroppedMonth> dropped = {};
   std::vector<HeldMonth> held = {};
   std::vector<FailedMonth> failed = {};
+  std::vector<Leftovers> leftovers = {};
 };
 enum class RetentionDrops : std::uint8_t { nothing, due };
 // Makes this month's partitions of all classes and those of the next `months_ahead`, then drops what is due,

@@ -93,17 +93,19 @@ int run_check(const Context& context, const EraseOptions& options) {
                                                           {"keys", checked->keys},
                                                           {"events", checked->events},
                                                           {"groups", checked->groups},
-                                                          {"conflicts", checked->conflicts}})
+                                                          {"conflicts", checked->conflicts},
+                                                          {"dead_letters", checked->dead_letters}})
                  << '\n';
     return exit_good;
   }
   *context.out << fmt::format(
       "good: entry {} of {}, in the signed log of {} entries, says:\n  of the subject with SHA-256 {} "
       "(tenant {})\n"
-      "  {} keys, the contents of {} events with {} groups, and {} conflicting events were destroyed\n  at "
-      "{}, because: {}\n",
+      "  {} keys, the contents of {} events with {} groups, {} conflicting events and {} dead letters were "
+      "destroyed\n  at {}, because: {}\n",
       checked->index, checked->origin, checked->size, checked->subject_sha256, checked->tenant, checked->keys,
-      checked->events, checked->groups, checked->conflicts, checked->at, checked->reason);
+      checked->events, checked->groups, checked->conflicts, checked->dead_letters, checked->at,
+      checked->reason);
   return exit_good;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -16,6 +17,7 @@
 #include "cli/audit_support.hpp"
 #include "cli/command_line.hpp"
 #include "cli/export_lines.hpp"
+#include "cli/log_beginning.hpp"
 #include "cli/syslog_export.hpp"
 #include "cli/table.hpp"
 
@@ -73,6 +75,7 @@ class Export {
   ExportForm form_;
   UniqueFd fd_;
   Progress progress_;
+  tlog::CompactRange before_;  // the tree of what was pruned
   std::uint64_t size_ = 0, told_ = 0;
 };
 
@@ -100,7 +103,16 @@ Result<void> Export::begin() {
   CITADEL_ASSIGN(const auto answer,
                  client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
   if (answer.status >= 400) return std::unexpected(error_of(answer));
-  progress_ = {options_.cursor, 0, answer.body};
+  CITADEL_ASSIGN(const auto first, fetch_first_index(client_));
+  CITADEL_ASSIGN(const auto beginning,
+                 read_beginning(first, [this](const tlog::TilePath& path) -> Result<std::string> {
+                   CITADEL_ASSIGN(auto tile, client_.call(http::Method::get, "/tlog/" + path.encode(), "",
+                                                          Deadline::after(patience)));
+                   if (tile.status >= 400) return std::unexpected(error_of(tile));
+                   return std::move(tile.body);
+                 }));
+  before_ = beginning.tree.range();
+  progress_ = {std::max(options_.cursor, first), 0, answer.body};
   if (!to_file()) return {};
   fd_ = UniqueFd(::open(part().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd_) return fail_errno(errno, part().string());
@@ -131,9 +143,9 @@ Result<void> Export::stream(const std::string& origin) {
   ExportLines lines(form_, origin, progress_.next, size_,
                     [this](std::string_view text) { return write(text); });
   if (progress_.bytes == 0) {
-    if (form_ == ExportForm::jsonl && progress_.next == 0) {
+    if (form_ == ExportForm::jsonl && options_.cursor == 0) {
       std::string header;
-      audit::append_export_header(header, {.origin = origin, .size = size_, .before = {}});
+      audit::append_export_header(header, {.origin = origin, .size = size_, .before = before_});
       CITADEL_TRY(write(header));
     }
     CITADEL_TRY(write(lines.heading()));

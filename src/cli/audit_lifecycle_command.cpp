@@ -142,6 +142,15 @@ int run_plan(const Context& context) {
                format_count(month.at("events_estimate").to_number<std::int64_t>()),
                format_count(month.at("size_bytes").to_number<std::int64_t>())});
   }
+  for (const auto& some : answer->at("leftovers").as_array()) {
+    const auto hold = text_at(some, "/held_by");
+    const bool due = some.at("due").as_bool();
+    table.add({fmt::format("{} {}", text_at(some, "/in"), text_at(some, "/month")), text_at(some, "/due_at"),
+               !due           ? "kept"
+               : hold.empty() ? "would be dropped"
+                              : fmt::format("held by {}", hold),
+               format_count(some.at("rows").to_number<std::int64_t>()), ""});
+  }
   *context.out << table.render();
   return exit_good;
 }
@@ -165,7 +174,15 @@ int run_retention(const Context& context) {
   for (const auto& month : answer->at("held").as_array()) {
     *context.out << fmt::format("kept {}: hold {}\n", text_at(month, "/month"), text_at(month, "/held_by"));
   }
-  if (dropped.empty()) *context.out << "nothing was dropped\n";
+  bool leftovers_dropped = false;
+  for (const auto& some : answer->at("leftovers").as_array()) {
+    const auto hold = text_at(some, "/held_by");
+    leftovers_dropped = leftovers_dropped || hold.empty();
+    *context.out << (hold.empty() ? fmt::format("dropped {}: {} rows\n", text_at(some, "/of"),
+                                                format_count(some.at("rows").to_number<std::int64_t>()))
+                                  : fmt::format("kept {}: hold {}\n", text_at(some, "/of"), hold));
+  }
+  if (dropped.empty() && !leftovers_dropped) *context.out << "nothing was dropped\n";
   for (const auto& month : failed)
     *context.err << fmt::format("{} failed: {}\n", text_at(month, "/month"), text_at(month, "/detail"));
   return exit_code;
@@ -182,6 +199,9 @@ int run_rotate(const Context& context) {
   *context.out << fmt::format("{} keys were wrapped anew; all {} are under master key {}\n",
                               text_at(*answer, "/rewrapped"), text_at(*answer, "/keys"),
                               text_at(*answer, "/master_key"));
+  *context.out << fmt::format(
+      "so were those of {} conflicting events and {} dead letters; {} could not be opened\n",
+      text_at(*answer, "/conflicts"), text_at(*answer, "/dead_letters"), text_at(*answer, "/unopened"));
   *context.out << (answer->at("journal_waits").as_bool()
                        ? "keep the older lines of the master key's file: events that they may have encrypted "
                          "still wait in "

@@ -31,6 +31,7 @@ struct ReportCommand {
   std::string profile, from, to, file = "-", key, seed;
   std::vector<std::string> witnesses;
   std::size_t quorum = 0, sample = 25;
+  std::uint64_t pruned = 0;
 };
 
 Result<WallTime> read_time(std::string_view option, const std::string& text) {
@@ -144,9 +145,9 @@ Result<void> ReportRun::walk(const std::string& note) {
   size_ = opened.checkpoint.size;
   for (const auto& witness : opened.witnesses)
     found_.cosigned_by.push_back(fmt::format("{} at {}", witness.name, format_time(witness.time)));
-  CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size_, [this](const tlog::TilePath& path) {
-                   return get("/tlog/" + path.encode());
-                 }));
+  CITADEL_ASSIGN(const auto first, fetch_first_index(client_));
+  const auto fetch = [this](const tlog::TilePath& path) { return get("/tlog/" + path.encode()); };
+  CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size_, fetch, {first, command_.pruned}));
   walk_->on_entry([this](const audit::ExportedEntry& entry) { return take(entry); });
   CITADEL_TRY(stream(size_));
   CITADEL_ASSIGN(const auto checkpoint, walk_->finish(note));
@@ -170,6 +171,8 @@ Result<audit::Report> ReportRun::run() {
     found_.contents = counts.contents;
     found_.sequences_excused = counts.sequences_excused;
     found_.tiles = walk_->tiles_checked();
+    found_.first = walk_->first();
+    found_.pruning_entry = walk_->pruning_entry();
     if (const auto& finding = walk_->verifier().finding())
       found_.finding = fmt::format("entry {}: {}", finding->first, finding->what);
   }
@@ -232,6 +235,8 @@ void add_audit_report(Command audit, Context& context) {
   report.add_option("--witness", command->witnesses, "A witness's verifier key, or a file; again for each");
   report.add_option("--quorum", command->quorum, "How many witnesses must have cosigned; 0: all")
       .needs("--witness");
+  report.add_option("--pruned", command->pruned,
+                    "The log may begin at an index up to this, also where no entry says that it was pruned");
   report.callback([&context, command] { context.exit_code = run_report(context, *command); });
 }
 

@@ -42,6 +42,8 @@ struct Outcome {
   audit::VerifierCounts counts = {};
   std::optional<audit::Finding> finding = {};
   std::uint64_t tiles = 0;
+  std::uint64_t first = 0;  // of the entries that are there
+  std::optional<std::uint64_t> pruning_entry = {};
   bool held_against_older = false;
   // The error lies before the log: a file that was named, the key of the API. It says nothing of the log.
   bool in_the_way = false;
@@ -83,6 +85,12 @@ void print_passed(const Context& context, const Outcome& outcome) {
                               count(counts.envelopes), count(counts.contents.erased),
                               count(counts.contents.pruned), count(counts.contents.missing));
   print_missing(context, counts.contents);
+  if (outcome.first > 0) {
+    *context.out << fmt::format(
+        "  begins at          entry {}: those before it were pruned, {}; their hashes are in the tree\n",
+        outcome.first,
+        outcome.pruning_entry ? fmt::format("as entry {} says", *outcome.pruning_entry) : "as you said");
+  }
   *context.out << fmt::format("  groups checked     {}, {} not opened\n", count(counts.groups),
                               count(counts.groups_missing));
   *context.out << fmt::format("  producers          {}\n", counts.by_producer.size());
@@ -115,7 +123,9 @@ int report_outcome(const Context& context, const Outcome& outcome) {
                      {"groups_missing", outcome.counts.groups_missing},
                      {"producers", outcome.counts.by_producer.size()},
                      {"sequences_excused", outcome.counts.sequences_excused},
-                     {"older", outcome.held_against_older}};
+                     {"older", outcome.held_against_older},
+                     {"first", outcome.first}};
+    if (outcome.pruning_entry) out["pruned_by"] = *outcome.pruning_entry;
     if (passed) {
       out["origin"] = outcome.checkpoint->checkpoint.origin;
       out["size"] = outcome.checkpoint->checkpoint.size;
@@ -200,6 +210,7 @@ Outcome verify_file(const VerifyOptions& options, audit::VerifierOptions verifyi
   if (verifier.verifier()) {
     out.counts = verifier.verifier()->counts();
     out.finding = verifier.verifier()->finding();
+    out.first = verifier.verifier()->next_index() - out.counts.entries;
   }
   return out;
 }
@@ -246,6 +257,8 @@ class Online {
       const auto next = walk_->verifier().next_index();
       if (unreadable_) out.finding = audit::Finding{next, next + 1, out.checkpoint.error().message};
       out.tiles = walk_->tiles_checked();
+      out.first = walk_->first();
+      out.pruning_entry = walk_->pruning_entry();
     }
     return out;
   }
@@ -321,9 +334,13 @@ Result<tlog::VerifiedCheckpoint> Online::walk() {
   // Its signature comes first: nothing else of a checkpoint means anything.
   CITADEL_ASSIGN(const auto opened, open_daemon_checkpoint(note, verifying.policy));
   const auto size = opened.checkpoint.size;
-  CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size, [this](const tlog::TilePath& path) {
-                   return get("/tlog/" + path.encode());
-                 }));
+  auto first = fetch_first_index(client_);
+  if (!first) {
+    in_the_way_ = true;
+    return std::unexpected(std::move(first).error());
+  }
+  const auto fetch = [this](const tlog::TilePath& path) { return get("/tlog/" + path.encode()); };
+  CITADEL_ASSIGN(walk_, LogWalk::begin(std::move(verifying), size, fetch, {*first, options_.pruned}));
   CITADEL_TRY(stream(size));
   CITADEL_ASSIGN(auto checkpoint, walk_->finish(note));
   if (!trusted_) trusted_ = TrustedLog{keys_, ""};
@@ -371,7 +388,8 @@ void add_audit_verify(Command audit, Context& context) {
       .add_option("--quorum", options->quorum,
                   "How many of the witnesses must have cosigned; 0, as without it: all")
       .needs("--witness");
-  verify.add_option("--pruned", options->pruned, "An export may begin at an index up to this");
+  verify.add_option("--pruned", options->pruned,
+                    "The log may begin at an index up to this, also where no entry says that it was pruned");
   verify.add_flag("--sealed", options->sealed,
                   "Do not have groups decrypted: their commitments are not checked then");
   verify.add_flag("--forget", options->forget, "Trust this log anew, whatever was verified before");

@@ -26,11 +26,11 @@ Result<app::Config> load(const Context& context, const InstanceOptions& options)
 // before that.
 Result<void> check_files(const app::Config& config) {
   if (!config.audit.enabled) return {};
-  const auto policy = app::load_witness_policy(config.audit);
-  if (policy) return {};
-  return fail(
-      Code::invalid_argument,
-      fmt::format("{}: {}", app::origin_of(config, "audit.witness_policy_file"), policy.error().message));
+  const auto witnesses = app::load_witnesses(config.audit);
+  if (witnesses) return {};
+  const auto& message = witnesses.error().message;
+  return fail(Code::invalid_argument,
+              fmt::format("{}: {}", app::origin_of(config, message.substr(0, message.find(':'))), message));
 }
 
 // A bad configuration is a check that failed; a file that is not there is wrong use.

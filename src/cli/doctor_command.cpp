@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "aio/run.hpp"
+#include "app/audit_witnesses.hpp"
 #include "app/doctor.hpp"
 #include "app/settings.hpp"
 #include "cli/command_line.hpp"
@@ -106,6 +107,27 @@ void look_past_pgpool(const app::Config& config, bool database_answers, Observed
   }
 }
 
+// Each within the time that a checkpoint waits for it.
+void look_at_witnesses(const app::Config& config, Observed& observed) {
+  if (!config.audit.enabled) return;
+  const auto configured = app::load_witnesses(config.audit);
+  if (!configured) {
+    observed.witnesses.emplace(std::unexpected(configured.error()));
+    return;
+  }
+  if (!*configured) return;
+  std::vector<app::SeenWitness> seen;
+  const auto& witnesses = (*configured)->policy.witnesses();
+  for (std::size_t i = 0; i < witnesses.size(); ++i) {
+    asio::io_context context{1};
+    const auto reached = aio::run(context, app::reach_witness(**configured, i, config.audit,
+                                                              Deadline::after(config.audit.witness_timeout)));
+    seen.push_back(
+        {witnesses[i].name, witnesses[i].url, reached ? std::nullopt : std::optional(reached.error())});
+  }
+  observed.witnesses.emplace(std::move(seen));
+}
+
 struct Examined {
   std::vector<Finding> findings;
   bool reached = false;  // the database, on the way that the daemon takes
@@ -132,6 +154,7 @@ Examined examine(const app::Config& config, const std::string& start_command) {
   const auto reached =
       aio::run(context, observe(context.get_executor(), config, observed, Deadline::after(doctor_timeout)));
   look_past_pgpool(config, reached.has_value(), observed);
+  look_at_witnesses(config, observed);
   std::vector<Finding> all;
   const auto add = [&](std::vector<Finding> some) { std::ranges::move(some, std::back_inserter(all)); };
   const auto where = fmt::format("{}:{}", config.database.host, config.database.port);
@@ -146,6 +169,7 @@ Examined examine(const app::Config& config, const std::string& start_command) {
   add(app::judge_ways(config, observed));
   add(app::judge_schema(config, observed));
   add(app::judge_machine(config, observed));
+  add(app::judge_witnesses(observed));
   add(app::judge_files(config));
   return {std::move(all), reached || is_answer(reached.error())};
 }

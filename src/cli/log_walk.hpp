@@ -1,7 +1,7 @@
 // LogWalk: a log gone through entry by entry, against its checkpoint and its tiles: what `citadel audit
-// verify` does with what a daemon streams. Entries and checkpoint are held by audit::Verifier; the tree is
-// built again beside it, so that its tiles of all levels can be compared with the stored ones. Constant
-// memory; not thread-safe.
+// verify` and `report` do with what a daemon streams. Entries and checkpoint are held by audit::Verifier; the
+// tree is built again beside it, so that its tiles of all levels can be compared with the stored ones.
+// Constant memory; not thread-safe.
 #pragma once
 #include <functional>
 #include <memory>
@@ -10,17 +10,20 @@
 
 #include "audit/export_format.hpp"
 #include "audit/verifier.hpp"
-#include "tlog/tile_builder.hpp"
+#include "cli/log_beginning.hpp"
 
 namespace citadel::cli {
 
 class LogWalk {
  public:
-  // The tile that the log has at a path; not_found where there is none.
-  using FetchTile = std::function<Result<std::string>(const tlog::TilePath& path)>;
-
+  // A log that begins at `first`, because what is before it was pruned. An entry of the log that says so is
+  // demanded, but where the operator says that this is right: up to `pruned_max`. `options.before` is set
+  // here.
+  struct Pruned {
+    std::uint64_t first = 0, pruned_max = 0;
+  };
   static Result<std::unique_ptr<LogWalk>> begin(audit::VerifierOptions options, std::uint64_t size,
-                                                FetchTile fetch);
+                                                FetchTile fetch, Pruned pruned);
 
   // Gets each entry that was found good, in order; views that live during the call. Before the first feed().
   using OnEntry = std::function<Result<void>(const audit::ExportedEntry& entry)>;
@@ -33,10 +36,15 @@ class LogWalk {
 
   const audit::Verifier& verifier() const { return verifier_; }
   std::uint64_t tiles_checked() const { return tiles_checked_; }
+  // Of the entries that are walked through: what is before it was pruned.
+  std::uint64_t first() const { return pruned_.first; }
+  // The entry `audit.retention_run` that says that all before the first entry was pruned.
+  std::optional<std::uint64_t> pruning_entry() const { return pruning_entry_; }
 
  private:
-  LogWalk(audit::Verifier verifier, FetchTile fetch);
+  LogWalk(audit::Verifier verifier, FetchTile fetch, LogBeginning beginning, Pruned pruned);
   Result<void> take(const audit::ExportedEntry& entry);
+  Result<void> look_for_pruning(const audit::ExportedEntry& entry);
   Result<void> compare_tiles();
 
   audit::Verifier verifier_;
@@ -45,6 +53,8 @@ class LogWalk {
   audit::ExportReader reader_;
   tlog::TileBuilder builder_;
   std::uint64_t tiles_checked_ = 0;
+  Pruned pruned_;
+  std::optional<std::uint64_t> pruning_entry_;
   std::optional<Error> tile_fault_;  // told only where the entries themselves are good
 };
 

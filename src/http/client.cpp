@@ -23,39 +23,50 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::size_t read_step_bytes = 64 * 1024;
+constexpr std::size_t tls_step_bytes = 17 * 1024;  // a record at its largest
 const auto tuple = asio::as_tuple(asio::use_awaitable);
 
 }  // namespace
 
-Result<ClientOptions> parse_url(std::string_view url) {
+Result<UrlPlace> parse_http_or_https_url(std::string_view url) {
   const auto bad = [&] {
     return fail(Code::invalid_argument, fmt::format("'{}' is not a URL like http://127.0.0.1:8480", url));
   };
   std::string_view rest = url;
-  constexpr std::string_view scheme = "http://";
-  if (!rest.starts_with(scheme)) return bad();
-  rest.remove_prefix(scheme.size());
+  constexpr std::string_view plain = "http://", by_tls = "https://";
+  UrlPlace place{.https = rest.starts_with(by_tls), .host = {}};
+  if (!place.https && !rest.starts_with(plain)) return bad();
+  place.port = place.https ? 443 : 80;
+  rest.remove_prefix(place.https ? by_tls.size() : plain.size());
   if (rest.ends_with('/')) rest.remove_suffix(1);
-  ClientOptions options;
-  options.port = 80;
   auto host_end = rest.starts_with('[') ? rest.find(']') : rest.find(':');
   if (rest.starts_with('[')) {
     if (host_end == std::string_view::npos) return bad();
-    options.host = rest.substr(1, host_end - 1);
+    place.host = rest.substr(1, host_end - 1);
     ++host_end;
   } else {
     host_end = std::min(host_end, rest.size());
-    options.host = rest.substr(0, host_end);
+    place.host = rest.substr(0, host_end);
   }
   rest.remove_prefix(host_end);
-  if (options.host.empty() || options.host.find_first_of("/?#@ ") != std::string::npos) return bad();
-  if (rest.empty()) return options;
+  if (place.host.empty() || place.host.find_first_of("/?#@ ") != std::string::npos) return bad();
+  if (rest.empty()) return place;
   rest.remove_prefix(1);
-  const auto [end, failure] = std::from_chars(rest.data(), rest.data() + rest.size(), options.port);
+  const auto [end, failure] = std::from_chars(rest.data(), rest.data() + rest.size(), place.port);
   if (url[url.size() - 1] == ':' || failure != std::errc() || end != rest.data() + rest.size() ||
-      options.port == 0) {
+      place.port == 0) {
     return bad();
   }
+  return place;
+}
+
+Result<ClientOptions> parse_url(std::string_view url) {
+  CITADEL_ASSIGN(auto place, parse_http_or_https_url(url));
+  if (place.https)
+    return fail(Code::invalid_argument, fmt::format("'{}' is https; this one is reached by http only", url));
+  ClientOptions options;
+  options.host = std::move(place.host);
+  options.port = place.port;
   return options;
 }
 
@@ -128,10 +139,50 @@ struct Client::State : std::enable_shared_from_this<State> {
     if (failed) co_return failure(Code::unavailable, "cannot connect to", failed);
     socket->set_option(tcp::no_delay(true), error);
     socket->non_blocking(true, error);
+    if (options.tls) co_return co_await shake_hands();
     co_return Result<void>();
   }
 
+  // What TLS says, with where; what it failed by, a timeout included, is over.
+  std::unexpected<Error> tls_failure(const Error& error) {
+    if (timed_out) return failure(error.code, "the TLS handshake with", {});
+    drop();
+    return fail(error.code, fmt::format("{}: {}", place(), error.message));
+  }
+
+  Task<Result<void>> shake_hands() {
+    auto made = crypto::TlsClient::make(*options.tls, options.host);
+    if (!made) co_return tls_failure(made.error());
+    tls.emplace(*std::move(made));
+    for (;;) {
+      auto done = tls->handshake();
+      // Its last word too, which tells the other side what was wrong.
+      const auto sent = co_await send_as_it_is(tls->take());
+      if (!done) co_return tls_failure(done.error());
+      CITADEL_CO_TRY(sent);
+      if (*done) co_return Result<void>();
+      const auto received = co_await receive_tls();
+      if (received) co_return failure(Code::connection_lost, "the TLS handshake with", received);
+    }
+  }
+
+  // More of what the other side says, not opened yet.
+  Task<error_code> receive_tls() {
+    cipher.resize(tls_step_bytes);
+    const auto [error, size] = co_await socket->async_read_some(asio::buffer(cipher), tuple);
+    if (!error && timed_out) co_return asio::error::operation_aborted;  // what it would go into is dropped
+    if (!error) tls->put(std::string_view(cipher).substr(0, size));
+    co_return error;
+  }
+
   Task<Result<void>> send(std::string_view bytes) {
+    if (!tls) co_return co_await send_as_it_is(bytes);
+    if (const auto written = tls->write(bytes); !written) co_return tls_failure(written.error());
+    const auto sealed = tls->take();
+    co_return co_await send_as_it_is(sealed);
+  }
+
+  Task<Result<void>> send_as_it_is(std::string_view bytes) {
     error_code error;
     std::size_t written = socket->write_some(asio::buffer(bytes), error);
     if (error == asio::error::would_block || (!error && written < bytes.size())) {
@@ -143,13 +194,32 @@ struct Client::State : std::enable_shared_from_this<State> {
     co_return Result<void>();
   }
 
+  // Into `in` from `at` on, where read_step_bytes are free.
+  Task<std::pair<error_code, std::size_t>> read_into(std::size_t at) {
+    if (!tls) {
+      const auto [error, size] =
+          co_await socket->async_read_some(asio::buffer(in.data() + at, read_step_bytes), tuple);
+      co_return std::pair(error, size);
+    }
+    for (;;) {
+      const auto read = tls->read({in.data() + at, read_step_bytes});
+      if (!read) co_return std::pair(error_code(asio::error::connection_aborted), std::size_t{0});
+      if (read->got == crypto::TlsClient::Got::bytes) co_return std::pair(error_code(), read->size);
+      if (read->got == crypto::TlsClient::Got::ended)
+        co_return std::pair(error_code(asio::error::eof), std::size_t{0});
+      auto error = co_await receive_tls();
+      // The end of the connection is anybody's doing: it does not end an answer.
+      if (error == asio::error::eof) error = asio::error::connection_reset;
+      if (error) co_return std::pair(error, std::size_t{0});
+    }
+  }
+
   // Into the free end of `in`.
   Task<std::pair<error_code, std::size_t>> read() {
     in.erase(0, std::exchange(in_begin, 0));
     const std::size_t before = in.size();
     in.resize(before + read_step_bytes);
-    const auto [error, size] =
-        co_await socket->async_read_some(asio::buffer(in.data() + before, read_step_bytes), tuple);
+    const auto [error, size] = co_await read_into(before);
     // A timeout has dropped what was there.
     if (in.size() >= before + read_step_bytes) in.resize(before + size);
     co_return std::pair(error, size);
@@ -251,6 +321,8 @@ struct Client::State : std::enable_shared_from_this<State> {
   Executor executor;
   ClientOptions options;
   std::optional<tcp::socket> socket;
+  std::optional<crypto::TlsClient> tls;  // of this connection; stays until the next
+  std::string cipher;                    // of its last receive
   tcp::resolver resolver;
   asio::steady_timer timer;
   std::string in;

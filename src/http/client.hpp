@@ -1,5 +1,5 @@
-// Client: one HTTP/1.1 connection, kept alive and opened again when needed. For our own commands, tests and
-// load generator; no TLS, no redirects, no cookies.
+// Client: one HTTP/1.1 connection, kept alive and opened again when needed, by TLS where it is told whom to
+// trust. For our own commands, witnesses, tests and the load generator; no redirects, no cookies.
 //
 //   Client client(executor, {.host = "127.0.0.1", .port = 8480, .api_key = key});
 //   CITADEL_CO_ASSIGN(auto answer, co_await client.request(Method::get, "/v1/status", {}, "",
@@ -7,9 +7,9 @@
 //
 // One call at a time, on the executor. A status of 400 and above is an answer, not an Error. Errors:
 // unavailable (cannot connect; names host and port), connection_lost (the answer did not arrive whole; the
-// request may have been done), deadline_exceeded, corrupt (not HTTP, or beyond a limit). A request that finds
-// its kept connection closed by the server before any byte of an answer is sent once more on a new one where
-// the method is GET or HEAD.
+// request may have been done), deadline_exceeded, corrupt (not HTTP, or beyond a limit), permission_denied
+// (the server's certificate; see crypto/tls_client.hpp). A request that finds its kept connection closed by
+// the server before any byte of an answer is sent once more on a new one where the method is GET or HEAD.
 //
 // A body that is large or endless is read piece by piece, in constant memory:
 //
@@ -30,6 +30,7 @@
 #include "aio/task.hpp"
 #include "base/deadline.hpp"
 #include "base/secret.hpp"
+#include "crypto/tls_client.hpp"
 #include "http/message.hpp"
 
 namespace citadel::http {
@@ -37,7 +38,8 @@ namespace citadel::http {
 struct ClientOptions {
   std::string host = "127.0.0.1";  // a name or a literal
   std::uint16_t port = 8480;
-  Secret api_key = {};  // sent as Authorization: Bearer; none where empty
+  std::optional<crypto::TlsTrust> tls = {};  // https, with certificates of `host` that this one believes
+  Secret api_key = {};                       // sent as Authorization: Bearer; none where empty
   std::size_t response_header_bytes_max = 64 * 1024;
   std::size_t response_body_bytes_max = 64 * 1024 * 1024;
 };
@@ -45,6 +47,14 @@ struct ClientOptions {
 // "http://HOST[:PORT][/]" with [IPv6] in brackets; the port is 80 where none is given. invalid_argument for
 // anything else.
 Result<ClientOptions> parse_url(std::string_view url);
+// The same, or with https://, where the port is 443 if none is given, and ClientOptions::tls is still to be
+// set.
+struct UrlPlace {
+  bool https = false;
+  std::string host;
+  std::uint16_t port = 0;
+};
+Result<UrlPlace> parse_http_or_https_url(std::string_view url);
 
 struct ClientResponse {
   int status = 0;

@@ -83,6 +83,23 @@ TEST(HttpClient, ParsesUrls) {
                           "http://[::1", "http://[::1]x", "http://host/path", "http://a@b"}) {
     EXPECT_EQ(place(bad), "bad") << bad;
   }
+  EXPECT_EQ(parse_http_or_https_url("https://host")->port, 443);
+  EXPECT_EQ(parse_http_or_https_url("https://host:8443/")->port, 8443);
+  EXPECT_TRUE(parse_http_or_https_url("https://host")->https);
+  EXPECT_FALSE(parse_http_or_https_url("http://host")->https);
+  for (const auto* bad : {"https://", "httpss://host", "https://host/path"})
+    EXPECT_FALSE(parse_http_or_https_url(bad)) << bad;
+}
+
+TEST(HttpClient, TlsWithWhatSpeaksNoneIsAnErrorThatSaysSo) {
+  CannedServer canned({"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"});
+  asio::io_context context;
+  Client client(context.get_executor(), {.port = canned.port, .tls = crypto::TlsTrust::load({}).value()});
+  const auto refused = aio::run(context, client.request(Method::get, "/", {}, "", Deadline::after(20s)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::connection_lost);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("127.0.0.1:" + std::to_string(canned.port) + ": the TLS handshake"));
 }
 
 }  // namespace

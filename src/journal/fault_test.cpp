@@ -116,6 +116,20 @@ TEST_F(JournalFaults, WithoutANewSegmentItFailsClosed) {
   EXPECT_EQ(append_one(*journal, 6).value(), place(2, 1));
 }
 
+// As with delayed allocation, or over a network: the write has been taken.
+TEST_F(JournalFaults, AFullDiskThatOnlyTheSyncTellsOfIsFinalForTheSegmentToo) {
+  auto journal = open_small(folder_.path());
+  append_many(*journal, 1, 3);
+  inject(Call::fdatasync, ENOSPC);
+  EXPECT_EQ(append_one(*journal, 4).error().code, Code::storage_full);
+  EXPECT_TRUE(append_one(*journal, 5));
+  const auto seen = syncs();
+  ASSERT_EQ(seen.failed.size(), 1u);
+  EXPECT_THAT(seen.after_failure, testing::Not(testing::Contains(seen.failed[0]))) << "never repeated";
+  auto again = open_small(crash_image());
+  EXPECT_THAT(ids(*again), testing::ElementsAre(id_of(1), id_of(2), id_of(3), id_of(5)));
+}
+
 TEST_F(JournalFaults, AFailedWriteIsTreatedAsAFailedSync) {
   auto journal = open_small(folder_.path());
   append_many(*journal, 1, 2);

@@ -2,7 +2,8 @@
 // note and tlog of Go's checksum database. For tests.
 //
 //	witness new NAME FILE                    makes a key in FILE and prints its verifier key
-//	witness serve FILE LOG_KEY STATE ADDRESS cosigns checkpoints of one log; prints its URL
+//	witness serve FILE LOG_KEY STATE ADDRESS [CERTIFICATE KEY]
+//	                                         cosigns checkpoints of one log, by TLS where it has a certificate; prints its URL
 //
 // What it has cosigned last stands in the file STATE, as size and root, and the checkpoint in STATE.checkpoint.
 package main
@@ -225,7 +226,7 @@ func (w *witness) ServeHTTP(out http.ResponseWriter, request *http.Request) {
 	io.WriteString(out, answer)
 }
 
-func serve(keyFile, logKey, state, address string) error {
+func serve(keyFile, logKey, state, address string, certificate []string) error {
 	signer, err := readKey(keyFile)
 	if err != nil {
 		return err
@@ -238,16 +239,21 @@ func serve(keyFile, logKey, state, address string) error {
 	if err != nil {
 		return err
 	}
+	w := &witness{signer: signer, log: log, state: state}
+	if len(certificate) == 2 {
+		fmt.Printf("https://%s/some/prefix\n", listener.Addr())
+		return http.ServeTLS(listener, w, certificate[0], certificate[1])
+	}
 	fmt.Printf("http://%s/some/prefix\n", listener.Addr())
-	return http.Serve(listener, &witness{signer: signer, log: log, state: state})
+	return http.Serve(listener, w)
 }
 
 func main() {
-	err := errors.New("usage: witness new NAME FILE, or witness serve FILE LOG_KEY STATE ADDRESS")
+	err := errors.New("usage: witness new NAME FILE, or witness serve FILE LOG_KEY STATE ADDRESS [CERTIFICATE KEY]")
 	if len(os.Args) == 4 && os.Args[1] == "new" {
 		err = newKey(os.Args[2], os.Args[3])
-	} else if len(os.Args) == 6 && os.Args[1] == "serve" {
-		err = serve(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
+	} else if (len(os.Args) == 6 || len(os.Args) == 8) && os.Args[1] == "serve" {
+		err = serve(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6:])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "witness:", err)

@@ -84,7 +84,7 @@ def check_erasure(trail):
     file = citadel.folder / "certificate.json"
     citadel.run("audit", "erase", "--subject", SUBJECT, "--reason", "article 17", "-o", str(file))
     certificate = json.loads(file.read_text())
-    assert certificate["destroyed"] == {"keys": 1, "events": 3, "groups": 6, "conflicts": 0}, certificate
+    assert certificate["destroyed"] == {"keys": 1, "events": 3, "groups": 6, "conflicts": 0, "dead_letters": 0}, certificate
     assert certificate["subject_sha256"] == hashlib.sha256(SUBJECT.encode()).hexdigest() and SUBJECT not in file.read_text()
 
     # Nothing of it can be read any more, by nobody.

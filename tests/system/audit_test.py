@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -414,6 +415,17 @@ def check_killed(citadel):
     print(f"{len(load.acknowledged)} events acknowledged over three kills, {verified['entries']} entries verified")
 
 
+def check_own_entries(audit, second):
+    """The daemon's own: a configuration that was read again, with what changed, and a stop."""
+    second.config.write_text(second.config.read_text() + '[breaker]\nmode = "observe_only"\n')
+    second.process.send_signal(signal.SIGHUP)
+    changed = wait_until(lambda: audit.entries(action="config.change"), "the change is in the log")[0]
+    _, entry = audit.call("GET", f"/v1/audit/entries/{changed['index']}?open=groups")
+    assert "breaker.mode" in json.dumps(entry) and "observe_only" in json.dumps(entry), entry
+    second.stop()
+    wait_until(lambda: audit.entries(action="audit.stopped"), "the stop is in the log")
+
+
 def check_two_daemons(citadel):
     """They take turns at one log, also where one dies while it has its turn: no gap, no fork."""
     audit, second = Audit(citadel), AuditDaemon(citadel, "second")
@@ -426,7 +438,7 @@ def check_two_daemons(citadel):
             ours.wait_for_more(100)
             second.start()
     wait_until(lambda: undrained(citadel.url, admin_key(citadel)) + undrained(second.url, second.key) < 5, "all is in the log")
-    second.stop()
+    check_own_entries(audit, second)
     verified = check_all_logged(audit, ours.acknowledged + theirs.acknowledged)
     assert verified["producers"] >= 3, verified
     assert not json.loads(citadel.get("/v1/status"))["audit"]["checkpoint"]["forked"]

@@ -9,38 +9,8 @@ import subprocess
 import time
 
 from audit_api import AuditApi
-from citadel_process import BINARY, Citadel, reserve_port, wait_until
-
-TOOLS = pathlib.Path(os.environ["CITADEL_TEST_TLOG_READER"]).parent
-
-
-class Witness:
-    def __init__(self, citadel, name, log_key):
-        self.folder = citadel.folder
-        self.name, self.log_key, self.port = name, log_key, reserve_port()
-        self.key_file, self.state = self.folder / f"{name}.key", self.folder / f"{name}.state"
-        self.key = subprocess.run([TOOLS / "witness", "new", f"witness.example/{name}", self.key_file], check=True,
-                                  capture_output=True, text=True, timeout=30).stdout.strip()
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen([TOOLS / "witness", "serve", self.key_file, self.log_key, self.state,
-                                         f"127.0.0.1:{self.port}"], stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip()
-        assert self.url.startswith("http://"), self.url
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def size(self):
-        return int(self.state.read_text().split()[0])
-
-
-def cosignatures(checkpoint):
-    return checkpoint.count("\n— witness.example/")
-
+from audit_witness import TOOLS, Witness, cosignatures
+from citadel_process import BINARY, Citadel, wait_until
 
 def check_cosigned(audit, witnesses):
     citadel = audit.citadel
@@ -146,7 +116,7 @@ def check_put_back(audit, witnesses):
 def check_bad_policy(citadel, policy):
     citadel.stop()
     for text, said in (("quorum none\n", "there is no witness in it"), ("witness w1\n", "line 1: a witness is"),
-                       (policy.read_text().replace("http://", "https://", 1), "witnesses are asked by http")):
+                       (policy.read_text().replace("http://", "ftp://", 1), "is not a URL like http")):
         policy.write_text(text)
         done = subprocess.run([BINARY, "up", "--data", citadel.data, "--http", f"127.0.0.1:{citadel.http}", "--pgpool-port",
                                str(citadel.pgpool), "--postgres-port", str(citadel.postgres)], env=citadel.environment,

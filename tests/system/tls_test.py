@@ -7,11 +7,8 @@ import shutil
 import signal
 import subprocess
 
+from certificates import make_ca, make_certificate
 from citadel_process import BINARY, Citadel, reserve_port, wait_until
-
-
-def openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
 def make_certificates(citadel):
@@ -19,13 +16,8 @@ def make_certificates(citadel):
     folder = citadel.folder / "tls"
     folder.mkdir()
     for name in ("ca", "other"):
-        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
-            "-keyout", "server.key", "-out", "server.csr")
-    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    openssl(folder, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", "server.pem")
+        make_ca(folder, name)
+    make_certificate(folder, "server", "DNS:localhost")
     owner = (citadel.data / "postgres").stat()
     (folder / "server.key").chmod(0o600)
     os.chown(folder / "server.key", owner.st_uid, owner.st_gid)

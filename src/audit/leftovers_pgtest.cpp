@@ -1,0 +1,248 @@
+#include "audit/leftovers.hpp"
+
+#include "audit/audit_pg_testing.hpp"
+#include "audit/column_check.hpp"
+#include "audit/key_rotation.hpp"
+#include "audit/queries.hpp"
+#include "audit/retention.hpp"
+
+namespace citadel::audit {
+namespace {
+
+using std::chrono::days;
+
+constexpr KeepTimes keep{days(184), days(366), days(2192)};
+const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
+
+class LeftoversTest : public AuditTest {
+ protected:
+  // Two events of one id, the second of which is a conflict.
+  void append_conflict(const std::string& subject, std::string action = "inference.complete") {
+    Event event = sealed_event_of("acme", subject);
+    event.action = std::move(action);
+    append({frame_of(event)});
+    event.reason = "another";
+    EXPECT_EQ(append({frame_of(event)}).conflicting, 1u);
+  }
+  // A dead letter that can be read, as where PostgreSQL refused its row; one that cannot where `subject` is
+  // empty.
+  void add_letter(const std::string& subject) {
+    const auto frame = frame_of(sealed_event_of("acme", subject.empty() ? "nobody" : subject));
+    sql(
+        fmt::format("insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
+                    "values ('{}', {}, {}, '{}', 2, 'refused', '\\x{}')",
+                    origin_.producer.to_string(), frame.position.epoch + 100, frame.position.sequence,
+                    frame.id.to_string(), subject.empty() ? "ff00" : to_hex(as_bytes(frame.payload))));
+  }
+  void age(const std::string& table, days time) {
+    sql(fmt::format(
+        "set citadel.audit_rewrapping = 'on'; update {} set received_at = received_at - interval '{} days'",
+        table, time.count()));
+  }
+  std::string count(const std::string& table) { return sql("select count(*) from " + table); }
+  RetentionRun run_now() {
+    const auto done =
+        run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon()));
+    EXPECT_TRUE(done) << done.error().to_string();
+    return done.value_or(RetentionRun{});
+  }
+  std::string runs() {
+    append_pending();
+    return sql(
+        "select object_type || ' ' || object || ' ' || reason from audit.event "
+        "where action = 'audit.retention_run' order by idx");
+  }
+  std::string month_of(days age) {
+    return sql(fmt::format("select to_char((now() - interval '{} days') at time zone 'UTC', 'YYYY-MM')",
+                           age.count()));
+  }
+  Result<Erasure> erase(std::string subject) {
+    return run(erase_subject(*database_, "acme", std::move(subject), "article 17", legal, soon()));
+  }
+  // Whether all that is sealed in both tables opens with the keys.
+  bool all_open(const AuditKeys& keys) {
+    const auto owner = run(pg::Connection::connect(context_.get_executor(), owner_options(), soon()));
+    const auto rows = run((*owner)->execute(
+        pg::Statement{"test leftovers",
+                      "select id, record from audit.conflict union all "
+                      "select id, payload from citadel.dead_letter where octet_length(payload) > 2"},
+        {}, soon()));
+    EXPECT_TRUE(rows) << rows.error().to_string();
+    for (const pg::Row row : *rows) {
+      const auto record = decode_record(row.get<Uuid>(0), as_text(row.get<Bytes>(1)));
+      EXPECT_TRUE(record) << record.error().to_string();
+      for (const auto& group : record->groups) {
+        if (!open_group(record->id, group.group, group.ciphertext, record->wrapped_key, keys.journal.front()))
+          return false;
+      }
+    }
+    return true;
+  }
+};
+
+TEST_F(LeftoversTest, AConflictIsKeptAsLongAsItsClassAndALetterAsLongAsAny) {
+  append_conflict("ada");
+  append_conflict("bob", "key.denied");
+  add_letter("ada");
+  add_letter("");
+  EXPECT_EQ(sql("select subject, retention from audit.conflict order by idx"), "ada|1\nbob|2");
+  EXPECT_TRUE(run_now().leftovers.empty());
+  age("audit.conflict", days(300));
+  const auto plan = run(plan_leftovers(*database_, keep, soon()));
+  ASSERT_TRUE(plan) << plan.error().to_string();
+  ASSERT_EQ(plan->size(), 3u);
+  EXPECT_TRUE(plan->front().due);
+  EXPECT_EQ(to_string(plan->front().month), "short/" + month_of(days(300)));
+  EXPECT_FALSE(plan->at(1).due);
+  auto done = run_now().leftovers;
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].name, fmt::format("audit.conflict short/{}", month_of(days(300))));
+  EXPECT_EQ(done[0].rows, 1);
+  EXPECT_EQ(sql("select subject from audit.conflict"), "bob");
+
+  // From before migration 7: nobody knows the class.
+  sql("set citadel.audit_rewrapping = 'on'; update audit.conflict set retention = null");
+  age("audit.conflict", days(300));
+  EXPECT_TRUE(run_now().leftovers.empty());
+  age("audit.conflict", days(1'700));
+  age("citadel.dead_letter", days(2'100));
+  done = run_now().leftovers;
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(count("audit.conflict"), "0");
+  EXPECT_EQ(count("citadel.dead_letter"), "2");
+  age("citadel.dead_letter", days(200));
+  done = run_now().leftovers;
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].rows, 2);
+  EXPECT_EQ(count("citadel.dead_letter"), "0");
+  EXPECT_EQ(runs(),
+            fmt::format("audit_leftovers audit.conflict short/{} 1 rows were kept for 184 days\n"
+                        "audit_leftovers audit.conflict extended/{} 1 rows were kept for 2192 days\n"
+                        "audit_leftovers citadel.dead_letter extended/{} 2 rows were kept for 2192 days",
+                        month_of(days(300)), month_of(days(2'300)), month_of(days(2'300))));
+  EXPECT_EQ(fault(), "");
+}
+
+TEST_F(LeftoversTest, AHoldKeepsWhatItMayCoverAndIsNamedOnce) {
+  append_conflict("ada");
+  add_letter("bob");
+  age("audit.conflict", days(400));
+  age("citadel.dead_letter", days(3'000));
+  const auto place = [&](HoldScope scope) {
+    auto hold = run(place_hold(*database_, std::move(scope), "a case", legal, soon()));
+    EXPECT_TRUE(hold) << hold.error().to_string();
+    return hold.value_or(Hold{}).id;
+  };
+  const auto release = [&](Uuid id) {
+    EXPECT_TRUE(run(release_hold(*database_, id, "over", legal, soon())));
+  };
+  // One of an object may be of it; a dead letter may be anybody's.
+  const auto object = place({.tenant = "acme", .object_type = "model_version", .object = "other"});
+  for (int i = 0; i < 2; ++i) {
+    const auto held = run_now().leftovers;
+    ASSERT_EQ(held.size(), 2u);
+    EXPECT_EQ(held[0].held_by, object);
+    EXPECT_EQ(held[1].held_by, object);
+  }
+  EXPECT_EQ(sql("select count(*) from audit.retention_run where held_by is not null"), "2");
+  EXPECT_THAT(runs(),
+              HasSubstr(fmt::format("audit_leftovers_held audit.conflict short/{} kept, because the hold {}",
+                                    month_of(days(400)), object.to_string())));
+  release(object);
+  // Another subject's holds dead letters only.
+  const auto other = place({.subject = "eve"});
+  const auto done = run_now().leftovers;
+  ASSERT_EQ(done.size(), 2u);
+  EXPECT_EQ(count("audit.conflict"), "0");
+  EXPECT_EQ(count("citadel.dead_letter"), "1");
+  release(other);
+  EXPECT_EQ(run_now().leftovers.size(), 1u);
+  EXPECT_EQ(count("citadel.dead_letter"), "0");
+}
+
+TEST_F(LeftoversTest, WhatWentOfThemExcusesNoEventThatIsMissing) {
+  append_conflict("ada");
+  age("audit.conflict", days(400));
+  ASSERT_EQ(run_now().leftovers.size(), 1u);
+  sql("set citadel.audit_erasing = 'on'; delete from audit.event where idx = 0");
+  const auto entries = run(read_entries(*database_, 0, 1, OpenGroups::no, *keys_, soon()));
+  ASSERT_TRUE(entries);
+  EXPECT_EQ(code_of(run(check_columns(*database_, *entries, soon()))), Code::corrupt);
+}
+
+TEST_F(LeftoversTest, AnErasureReachesBoth) {
+  append_conflict("ada");
+  append_conflict("bob");
+  add_letter("ada");
+  add_letter("bob");
+  add_letter("");
+  const auto done = erase("ada");
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->conflicts, 1);
+  EXPECT_EQ(done->dead_letters, 1);
+  EXPECT_EQ(sql("select subject from audit.conflict"), "bob");
+  EXPECT_EQ(count("citadel.dead_letter"), "2");
+  append_pending();
+  EXPECT_EQ(run(find_erasure(*database_, done->id, soon()))->dead_letters, 1);
+  EXPECT_EQ(fault(), "");
+}
+
+TEST_F(LeftoversTest, OfOneOfWhomOnlyALetterIsLeftThatGoesUnlessItIsHeld) {
+  add_letter("ada");
+  for (const HoldScope& scope : {HoldScope{.tenant = "acme"}, HoldScope{.from = system_clock().wall()},
+                                 HoldScope{.object_type = "model_version", .object = "fraud/7"}}) {
+    const auto hold = run(place_hold(*database_, scope, "a case", legal, soon()));
+    ASSERT_TRUE(hold) << hold.error().to_string();
+    const auto refused = erase("ada");
+    ASSERT_EQ(code_of(refused), Code::conflict);
+    EXPECT_THAT(refused.error().message, HasSubstr(hold->id.to_string()));
+    ASSERT_TRUE(run(release_hold(*database_, hold->id, "over", legal, soon())));
+  }
+  EXPECT_EQ(code_of(erase("bob")), Code::not_found);
+  const auto done = erase("ada");
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->dead_letters, 1);
+  EXPECT_EQ(count("citadel.dead_letter"), "0");
+}
+
+TEST_F(LeftoversTest, RotationLeavesNothingUnderTheOldKey) {
+  append_conflict("ada");
+  append_conflict("bob");
+  add_letter("ada");
+  add_letter("");
+  std::vector<crypto::AesGcmKey> both;
+  both.push_back(crypto::AesGcmKey::generate());
+  both.push_back(std::move(masters_.front()));
+  const auto keys = AuditKeys::derive(both);
+  both.pop_back();
+  const auto newest = AuditKeys::derive(both);
+  EXPECT_TRUE(all_open(*keys_));
+  EXPECT_FALSE(all_open(*newest));
+  auto done = run(rotate_subject_keys(*database_, keys, legal, soon()));
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->leftovers.conflicts, 2u);
+  EXPECT_EQ(done->leftovers.dead_letters, 1u);
+  EXPECT_EQ(done->leftovers.unopened, 1u);
+  EXPECT_TRUE(all_open(*newest));
+  EXPECT_FALSE(all_open(*keys_));
+  append_pending();
+  EXPECT_THAT(sql("select reason from audit.event where action = 'audit.key_rotated' order by idx"),
+              testing::AllOf(HasSubstr("2 keys in audit.conflict were wrapped anew"),
+                             HasSubstr("1 keys in citadel.dead_letter were wrapped anew")));
+  // Nothing is done twice, and the new key alone is enough to go on with.
+  done = run(rotate_subject_keys(*database_, newest, legal, soon()));
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->leftovers.conflicts + done->leftovers.dead_letters, 0u);
+  EXPECT_EQ(erase("ada")->conflicts, 1);
+}
+
+TEST_F(LeftoversTest, NobodyElseChangesAConflict) {
+  append_conflict("ada");
+  EXPECT_THAT(sql_meanwhile("update audit.conflict set record = 'x'").get(), HasSubstr("42501"));
+  EXPECT_THAT(sql_meanwhile("delete from audit.conflict").get(), HasSubstr("42501"));
+  EXPECT_FALSE(sql_as_app("set citadel.audit_rewrapping = 'on'; update audit.conflict set record = 'x'"));
+  EXPECT_FALSE(sql_as_app("delete from citadel.dead_letter"));
+}
+
+}  // namespace
+}  // namespace citadel::audit
