@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.hpp"
+#include "cli/bench_audit.hpp"
 #include "cli/bench_support.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
@@ -34,6 +35,10 @@ constexpr auto benches = std::to_array<Bench>({
     {"journal", bench_journal},
     {"drain", bench_drain},
     {"audit", bench_audit},
+    {"audit-append", bench_audit_append},
+    {"audit-verify", bench_audit_verify},
+    {"audit-drain", bench_audit_log},
+    {"audit-scale", bench_audit_scale},
 });
 
 std::string processor() {
@@ -88,11 +93,11 @@ void print_table(std::ostream& out, const Metrics& metrics) {
   out << table.render();
 }
 
-int run_bench(const Context& context, const std::string& name, int seconds, std::size_t rows) {
+int run_bench(const Context& context, const std::string& name, const BenchOptions& options) {
   const auto* const bench = std::ranges::find(benches, name, &Bench::name);
   log::configure(log::Level::warning, log::Format::text);
   const auto report_machine = machine();
-  const auto metrics = bench->run(context, {.seconds = std::chrono::seconds(seconds), .rows = rows});
+  const auto metrics = bench->run(context, options);
   if (!metrics) return context.report(metrics.error());
   if (context.json) {
     json::array list;
@@ -114,6 +119,7 @@ void add_bench_command(Command app, Context& context) {
     std::string name;
     int seconds = 5;
     std::size_t rows = BenchOptions{}.rows;
+    std::string data;
   };
   const auto options = std::make_shared<Options>();
   std::vector<std::string> names;
@@ -122,11 +128,16 @@ void add_bench_command(Command app, Context& context) {
   bench.add_option("--seconds", options->seconds, "How long each measurement takes")
       .range(1, 600)
       .show_default();
-  bench.add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
+  bench.add_option("--rows", options->rows, "Entries that the audit benches fill a log or an export with")
       .range(1'000, 100'000'000)
       .show_default();
+  bench.add_option(
+      "--data", options->data,
+      "Folder where audit-scale keeps its log; a run with the same folder fills in what is missing");
   bench.callback([&context, options] {
-    context.exit_code = run_bench(context, options->name, options->seconds, options->rows);
+    context.exit_code = run_bench(
+        context, options->name,
+        {.seconds = std::chrono::seconds(options->seconds), .rows = options->rows, .data = options->data});
   });
 }
 
