@@ -128,8 +128,9 @@ Task<Result<LogPlaces>> prove_places(ApiContextPtr context, LogPlaces found, Dea
   found.checkpoint = published.note;
   found.witnessed = context->audit->publisher().is_witnessed(published);
   for (auto& place : found.places) {
-    CITADEL_CO_ASSIGN(auto proof, co_await audit::prove_inclusion(context->database, place.index,
-                                                                  published.checkpoint, deadline));
+    CITADEL_CO_ASSIGN(auto proof,
+                      co_await audit::prove_inclusion(context->database, place.index, published.checkpoint,
+                                                      deadline, &context->audit->tiles()));
     place.leaf = std::move(proof.leaf);
     place.proof = tlog::LogProof{.extra = {},
                                  .index = place.index,

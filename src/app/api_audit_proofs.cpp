@@ -45,8 +45,8 @@ Task<Result<Proved>> prove(ApiContextPtr context, std::optional<Uuid> id, std::u
   }
   CITADEL_CO_ASSIGN(out.checkpoint,
                     co_await publisher.wait_published(out.index, deadline.within(publish_time)));
-  CITADEL_CO_ASSIGN(
-      out.proof, co_await audit::prove_inclusion(database, out.index, out.checkpoint.checkpoint, deadline));
+  CITADEL_CO_ASSIGN(out.proof, co_await audit::prove_inclusion(database, out.index, out.checkpoint.checkpoint,
+                                                               deadline, &context->audit->tiles()));
   co_return out;
 }
 

@@ -27,6 +27,8 @@ using audit::Outcome;
 
 constexpr auto tick = std::chrono::seconds(1);
 constexpr auto first_entry_time = std::chrono::seconds(10);
+// Of tiles of level 1, which every proof needs one of, those of 130 million entries.
+constexpr std::size_t tile_bytes_max = 16 << 20;
 constexpr std::size_t damage_scan_frames = 10'000;
 constexpr std::size_t damage_scan_bytes = 8 << 20;
 
@@ -92,6 +94,7 @@ struct AuditTrail::Impl {
   // Behind what its writer's thread uses until the end.
   std::unique_ptr<journal::Journal> journal;
   // On the data plane.
+  tlog::TileCache tiles{tile_bytes_max};
   store::Database* database = nullptr;  // from attach() to detach()
   std::shared_ptr<audit::GrowthPermit> permit = std::make_shared<audit::GrowthPermit>();
   std::unique_ptr<audit::Sequencer> sequencer;
@@ -461,6 +464,9 @@ const audit::Redactor& AuditTrail::redactor() const {
 }
 audit::Publisher& AuditTrail::publisher() {
   return *impl_->publisher;
+}
+tlog::TileCache& AuditTrail::tiles() {
+  return impl_->tiles;
 }
 RetentionJob& AuditTrail::retention() {
   return impl_->retention;

@@ -19,6 +19,7 @@
 #include "app/retention_job.hpp"
 #include "audit/redaction.hpp"
 #include "http/server.hpp"
+#include "tlog/tile_cache.hpp"
 
 namespace citadel::app {
 
@@ -66,6 +67,7 @@ class AuditTrail {
   const audit::Redactor& redactor() const;
   // On the data plane.
   audit::Publisher& publisher();
+  tlog::TileCache& tiles();  // for proofs
   RetentionJob& retention();
   AuditStatus status() const;
   // Publisher::accept_fork(); and records which of this daemon's events the database has lost, so that a

@@ -95,12 +95,15 @@ void Reader::after_item(std::size_t start) {
   const bool is_key = open.is_map && open.items_left % 2 == 0;
   --open.items_left;
   if (!is_key) return;
-  const auto piece = [&](std::size_t from, std::size_t to) {
-    return as_text(bytes_.subspan(from, to - from));
+  const auto in_order = [&] {
+    // Most keys are of one byte.
+    if (open.key_end - open.key_start == 1 && at_ - start == 1) return bytes_[open.key_start] < bytes_[start];
+    const auto piece = [&](std::size_t from, std::size_t to) {
+      return as_text(bytes_.subspan(from, to - from));
+    };
+    return open.key_end == 0 || piece(open.key_start, open.key_end) < piece(start, at_);
   };
-  if (open.key_end != 0 && piece(open.key_start, open.key_end) >= piece(start, at_)) {
-    fail("the keys of a map are not in order, or one stands twice");
-  }
+  if (!in_order()) fail("the keys of a map are not in order, or one stands twice");
   open.key_start = start;
   open.key_end = at_;
 }

@@ -15,11 +15,7 @@ constexpr pg::Statement select_head{"audit head", CITADEL_AUDIT_HEAD};
 // Two statements: the second must see what was committed while the first waited.
 constexpr pg::Statement lock_log{"audit log lock", "select pg_advisory_xact_lock(4850147, 2)"};
 constexpr pg::Statement select_head_locked{"audit head locked", CITADEL_AUDIT_HEAD " for update"};
-// Each by the primary key, whatever plan was made while the log was short: as in rows_by_key_sql.
-constexpr pg::Statement select_tiles{"audit tiles",
-                                     "select t.* from unnest($1::int2[], $2::int8[]) as wanted (level, idx) "
-                                     "cross join lateral (select level, idx, hashes from audit.tile where "
-                                     "level = wanted.level and idx = wanted.idx offset 0) t"};
+constexpr pg::Statement select_tiles{"audit tiles", tiles_sql};
 
 Result<LogHead> head_of(const pg::Rows& rows) {
   if (rows.empty()) return fail(Code::corrupt, "audit.head is empty: the audit log has lost its head");
@@ -36,6 +32,10 @@ Result<LogHead> head_of(const pg::Rows& rows) {
   return head;
 }
 
+using TileKey = std::pair<std::uint8_t, std::uint64_t>;
+
+}  // namespace
+
 pg::Params tile_params(const std::vector<tlog::TileId>& ids) {
   std::vector<std::int16_t> levels;
   std::vector<std::int64_t> indexes;
@@ -46,11 +46,10 @@ pg::Params tile_params(const std::vector<tlog::TileId>& ids) {
   return pg::Params(levels, indexes);
 }
 
-using TileKey = std::pair<std::uint8_t, std::uint64_t>;
-
 Result<std::vector<tlog::Tile>> tiles_of(const pg::Rows& rows, const std::vector<tlog::TileId>& ids) {
   std::map<TileKey, std::string_view> found;
   for (const pg::Row row : rows) {
+    if (row.is_null(0)) continue;
     found[{static_cast<std::uint8_t>(row.get<std::int16_t>(0)),
            static_cast<std::uint64_t>(row.get<std::int64_t>(1))}] = as_text(row.get<Bytes>(2));
   }
@@ -66,8 +65,6 @@ Result<std::vector<tlog::Tile>> tiles_of(const pg::Rows& rows, const std::vector
   }
   return tiles;
 }
-
-}  // namespace
 
 Task<Result<LogHead>> read_head(store::Database& database, Deadline deadline) {
   CITADEL_CO_ASSIGN(const pg::Rows rows,

@@ -40,6 +40,15 @@ Task<Result<std::vector<tlog::Tile>>> read_tiles(store::Database& database, std:
                                                  Deadline deadline);
 Task<Result<std::vector<tlog::Tile>>> read_tiles(pg::Transaction& transaction, std::vector<tlog::TileId> ids,
                                                  Deadline deadline);
+// The statement that reads them, of level, index and hashes, for a caller who reads more with it; its first
+// two parameters; and the tiles out of its rows. Rows whose level is null are passed over.
+inline constexpr std::string_view tiles_sql =
+    "select t.* from unnest($1::int2[], $2::int8[]) as wanted (level, idx) "
+    // Each by the primary key, whatever plan was made while the log was short: as in rows_by_key_sql.
+    "cross join lateral (select level, idx, hashes from audit.tile where "
+    "level = wanted.level and idx = wanted.idx offset 0) t";
+pg::Params tile_params(const std::vector<tlog::TileId>& ids);
+Result<std::vector<tlog::Tile>> tiles_of(const pg::Rows& rows, const std::vector<tlog::TileId>& ids);
 // A source for tlog::TileHashReader; `tiles` are what it will ask for.
 tlog::TileSource tile_source(std::vector<tlog::Tile> tiles);
 

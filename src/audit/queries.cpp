@@ -38,6 +38,32 @@ Task<Result<pg::Rows>> select_entries(store::Database& database, std::uint64_t f
       pg::Params(static_cast<std::int64_t>(first), static_cast<std::int64_t>(end)));
 }
 
+struct EntryAndTiles {
+  std::string leaf;
+  std::vector<tlog::Tile> tiles;  // in the order asked for, each with exactly its width
+};
+
+// In one statement. corrupt where one is not there or too short.
+Task<Result<EntryAndTiles>> read_entry_and_tiles(store::Database& database, std::uint64_t index,
+                                                 std::vector<tlog::TileId> ids, Deadline deadline) {
+  const std::uint64_t floor = index / partition_width * partition_width;
+  const std::string sql = fmt::format(
+      "select null::int2, idx, leaf from audit.entry where idx = $3 and idx >= {} and idx < {} union all {}",
+      floor, floor + partition_width, tiles_sql);
+  const pg::Statement statement{"audit entry and tiles", sql};
+  pg::Params params = tile_params(ids);
+  params.add(static_cast<std::int64_t>(index));
+  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await database.query(deadline, store::Intent::read_your_writes,
+                                                                 statement, std::move(params)));
+  EntryAndTiles out;
+  for (const pg::Row row : rows) {
+    if (row.is_null(0)) out.leaf = as_text(row.get<Bytes>(2));
+  }
+  if (out.leaf.empty()) co_return fail(Code::corrupt, fmt::format("the audit log has lost entry {}", index));
+  CITADEL_CO_ASSIGN(out.tiles, tiles_of(rows, ids));
+  co_return out;
+}
+
 Result<EntryView> view_of(const pg::Row& row) {
   EntryView view;
   view.index = static_cast<std::uint64_t>(row.get<std::int64_t>(0));
@@ -261,20 +287,36 @@ Task<Result<std::string>> read_tile(store::Database& database, tlog::TilePath pa
 }
 
 Task<Result<InclusionProof>> prove_inclusion(store::Database& database, std::uint64_t index,
-                                             tlog::Checkpoint checkpoint, Deadline deadline) {
+                                             tlog::Checkpoint checkpoint, Deadline deadline,
+                                             tlog::TileCache* cache) {
   if (index >= checkpoint.size)
     co_return fail(Code::invalid_argument, fmt::format("the checkpoint's tree has {} entries, and none at {}",
                                                        checkpoint.size, index));
-  CITADEL_CO_ASSIGN(
-      auto tiles, co_await read_tiles(database, tlog::tiles_for_inclusion(index, checkpoint.size), deadline));
-  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await select_entries(database, index, index + 1, deadline));
-  if (rows.empty()) co_return fail(Code::corrupt, fmt::format("the audit log has lost entry {}", index));
-  InclusionProof proof{.leaf = std::string(as_text(rows[0].get<Bytes>(1))), .hashes = {}};
+  std::vector<tlog::Tile> tiles;
+  std::vector<tlog::TileId> missing;
+  for (const auto& id : tlog::tiles_for_inclusion(index, checkpoint.size)) {
+    auto tile = cache == nullptr ? std::nullopt : cache->find(id);
+    if (tile) {
+      tiles.push_back(*std::move(tile));
+    } else {
+      missing.push_back(id);
+    }
+  }
+  const bool is_from_cache = !tiles.empty();
+  CITADEL_CO_ASSIGN(auto read, co_await read_entry_and_tiles(database, index, std::move(missing), deadline));
+  for (auto& tile : read.tiles) {
+    if (cache != nullptr) cache->put(tile);
+    tiles.push_back(std::move(tile));
+  }
+  InclusionProof proof{.leaf = std::move(read.leaf), .hashes = {}};
   tlog::TileHashReader reader(checkpoint.size, tile_source(std::move(tiles)));
   CITADEL_CO_ASSIGN(proof.hashes, tlog::prove_inclusion(reader, index, checkpoint.size));
-  CITADEL_CO_TRY(tlog::verify_inclusion(tlog::leaf_hash(as_bytes(proof.leaf)), index, checkpoint.size,
-                                        proof.hashes, checkpoint.root));
-  co_return proof;
+  const auto holds = tlog::verify_inclusion(tlog::leaf_hash(as_bytes(proof.leaf)), index, checkpoint.size,
+                                            proof.hashes, checkpoint.root);
+  if (holds) co_return proof;
+  if (cache != nullptr) cache->clear();
+  if (!is_from_cache) co_return std::unexpected(holds.error());
+  co_return co_await prove_inclusion(database, index, std::move(checkpoint), deadline);
 }
 
 Task<Result<std::vector<tlog::Hash>>> prove_consistency(store::Database& database, std::uint64_t old_size,

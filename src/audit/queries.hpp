@@ -14,6 +14,7 @@
 #include "audit/log_head.hpp"
 #include "audit/verifier.hpp"
 #include "tlog/checkpoint.hpp"
+#include "tlog/tile_cache.hpp"
 
 namespace citadel::audit {
 
@@ -75,9 +76,12 @@ struct InclusionProof {
   std::string leaf;  // its bytes
   std::vector<tlog::Hash> hashes;
 };
-// Of an entry in the checkpoint's tree; invalid_argument where the tree is too small.
+// Of an entry in the checkpoint's tree; invalid_argument where the tree is too small. One statement, for the
+// entry and those tiles that `cache` does not have; it keeps what was read, and outlives the call. Where a
+// proof out of the cache does not hold, the cache is cleared and the proof made anew.
 Task<Result<InclusionProof>> prove_inclusion(store::Database& database, std::uint64_t index,
-                                             tlog::Checkpoint checkpoint, Deadline deadline);
+                                             tlog::Checkpoint checkpoint, Deadline deadline,
+                                             tlog::TileCache* cache = nullptr);
 // That the checkpoint's tree extends the log's first `old_size` entries.
 Task<Result<std::vector<tlog::Hash>>> prove_consistency(store::Database& database, std::uint64_t old_size,
                                                         tlog::Checkpoint checkpoint, Deadline deadline);

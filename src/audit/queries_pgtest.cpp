@@ -1,6 +1,7 @@
 #include "audit/queries.hpp"
 
 #include "audit/audit_pg_testing.hpp"
+#include "audit/months.hpp"
 #include "audit/search.hpp"
 
 namespace citadel::audit {
@@ -80,10 +81,14 @@ TEST_F(QueriesTest, ProofsHoldForEveryIndexAndSize) {
     append(frames);
     checkpoints.push_back(checkpoint());
   }
+  tlog::TileCache cache(1 << 20);
   for (const auto& head : checkpoints) {
     for (const std::uint64_t index : {std::uint64_t{0}, head.size / 2, head.size - 1}) {
       const auto proof = run(prove_inclusion(*database_, index, head, soon()));
       ASSERT_TRUE(proof) << index << " of " << head.size << proof.error().to_string();
+      const auto again = run(prove_inclusion(*database_, index, head, soon(), &cache));
+      ASSERT_TRUE(again) << index << " of " << head.size << again.error().to_string();
+      EXPECT_EQ(again->hashes, proof->hashes);
     }
     EXPECT_EQ(code_of(run(prove_inclusion(*database_, head.size, head, soon()))), Code::invalid_argument);
     for (const auto& old : checkpoints) {
@@ -187,34 +192,81 @@ TEST_F(QueriesTest, SearchesByEveryField) {
   EXPECT_EQ(reasons({.actor = "ada"}), (std::vector<std::string>{three.reason, "two"}));
 }
 
+// By an index in the order of time, and by the one of words and types.
 TEST_F(QueriesTest, PagesOfASearchNeitherRepeatNorSkip) {
   append_pending();
   std::vector<journal::Frame> frames;
   const WallTime now = system_clock().wall();
+  const WallTime this_month{month_start(now)};
   for (int i = 0; i < 60; ++i) {
     // Over several months, and some at the same moment.
     Event event = reasoned(std::to_string(i));
     event.time = now - 24h * (i / 2);
+    // Seconds, minutes and hours ago; at a month's first moment, and right before it.
+    if (i < 20) event.time = now - std::chrono::seconds(1 << i);
+    if (i >= 20 && i < 24) event.time = this_month - std::chrono::microseconds(i / 2 - 10);
     frames.push_back(frame_of(event));
   }
   append(frames);
-  SearchFilter filter{.actor = "ada", .limit = 7};
-  std::vector<std::string> found;
-  std::optional<WallTime> before;
-  for (int pages = 0; pages < 20; ++pages) {
-    const auto page = search(filter);
-    for (const auto& event : page.events) {
-      if (before) EXPECT_LE(event.event.time, *before);
-      before = event.event.time;
-      found.push_back(event.event.reason);
+  const Event like = event_of();
+  for (SearchFilter filter : {SearchFilter{.actor = "ada"}, SearchFilter{.text = "ada"},
+                              SearchFilter{.actor_type = like.actor.type, .text = "ADA"},
+                              SearchFilter{.object_type = like.object.type, .text = "ada"}}) {
+    filter.to = now + 1us;
+    filter.limit = 7;
+    std::vector<std::string> found;
+    std::optional<WallTime> before;
+    for (int pages = 0; pages < 20; ++pages) {
+      const auto page = search(filter);
+      for (const auto& event : page.events) {
+        if (before) EXPECT_LE(event.event.time, *before);
+        before = event.event.time;
+        found.push_back(event.event.reason);
+      }
+      if (!page.next_cursor) break;
+      filter.cursor = *page.next_cursor;
+      append({frame_of(reasoned("new", -1s))});
     }
-    if (!page.next_cursor) break;
-    filter.cursor = *page.next_cursor;
-    append({frame_of(reasoned("new"))});
+    EXPECT_EQ(found.size(), 60u) << filter.text.value_or("without words");
+    std::ranges::sort(found);
+    EXPECT_EQ(std::ranges::unique(found).begin(), found.end());
   }
-  EXPECT_EQ(found.size(), 60u);
-  std::ranges::sort(found);
-  EXPECT_EQ(std::ranges::unique(found).begin(), found.end());
+}
+
+TEST_F(QueriesTest, WordsAreSearchedInTheirTimeAlone) {
+  const Event old = reasoned("old", 24h * 70), week = reasoned("week", 24h * 7),
+              fresh = reasoned("fresh", 1s);
+  append({frame_of(old), frame_of(week), frame_of(fresh)});
+  EXPECT_THAT(reasons({.text = "ada"}), ElementsAre("fresh", "week", "old"));
+  EXPECT_THAT(reasons({.to = fresh.time, .text = "ada"}), ElementsAre("week", "old"));
+  EXPECT_THAT(reasons({.to = week.time, .text = "ada"}), ElementsAre("old"));
+  EXPECT_THAT(reasons({.from = week.time, .text = "ada"}), ElementsAre("fresh", "week"));
+  EXPECT_THAT(reasons({.from = old.time, .to = week.time, .text = "ada"}), ElementsAre("old"));
+  EXPECT_THAT(reasons({.to = old.time, .text = "ada"}), ElementsAre());
+  EXPECT_THAT(reasons({.object_type = "nothing"}), ElementsAre());
+}
+
+TEST_F(QueriesTest, WordsTypesAndPeriodsAreFoundByTheirIndex) {
+  append({frame_of(event_of())});
+  const auto plan = sql(
+      fmt::format("set enable_seqscan = off; explain select idx from audit.event where {} @@ plainto_tsquery("
+                  "'simple'::regconfig, 'ada') and {} @> array['actor user'] and {} && '{{1}}'::int8[]",
+                  words_sql, types_sql, periods_sql));
+  EXPECT_THAT(plan, ::testing::ContainsRegex("Index Cond: .*&&.*@>.*@@")) << plan;
+}
+
+TEST_F(QueriesTest, ACacheOfAnotherLogsTilesIsNotBelieved) {
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 600; ++i) frames.push_back(frame_of(event_of()));
+  append(frames);
+  tlog::TileCache cache(1 << 20);
+  ASSERT_TRUE(run(prove_inclusion(*database_, 3, checkpoint(), soon(), &cache)));
+  EXPECT_TRUE(cache.find({0, 0, 256}));
+  EXPECT_TRUE(run(prove_inclusion(*database_, 4, checkpoint(), soon(), &cache)));
+  tlog::TileCache other(1 << 20);
+  other.put({{0, 0, 256}, std::string(256 * tlog::hash_bytes, 'x')});
+  EXPECT_TRUE(run(prove_inclusion(*database_, 3, checkpoint(), soon(), &other)));
+  EXPECT_EQ(other.bytes(), 0u);
 }
 
 TEST_F(QueriesTest, ATraceIsGivenInOrder) {

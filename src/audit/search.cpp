@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "audit/months.hpp"
 #include "audit/record_codec.hpp"
@@ -10,17 +11,34 @@
 namespace citadel::audit {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr WallTime time_min = std::chrono::sys_days{std::chrono::year{1970} / 1 / 1};
 constexpr WallTime time_end = std::chrono::sys_days{std::chrono::year{10000} / 1 / 1};
 
 constexpr pg::Statement select_months{"audit event months", "select month from audit.event_months()"};
-constexpr std::string_view columns =
-    "select idx, class, severity, retention, envelope from audit.event where ";
-// As the index event_by_word has it.
-constexpr std::string_view words =
-    "to_tsvector('simple'::regconfig, translate(action || ' ' || actor || ' ' || object_type || ' ' || "
-    "object || ' ' "
-    "|| reason, './:@_-', '      '))";
+constexpr std::string_view columns = "select idx, class, severity, retention, envelope";
+// A search that has no index in the order of time looks back by windows, the first of this length. Each that
+// was not enough is followed by a longer one; where one has more rows than are worth sorting, it is cut down.
+constexpr std::chrono::microseconds window_first = std::chrono::minutes(10),
+                                    window_min = std::chrono::minutes(1),
+                                    window_max = std::chrono::days(36'600);
+constexpr int window_growth = 8, window_growth_once_cut = 2;
+constexpr std::size_t window_rows_max = 5'000;
+
+// The periods whose keys stand for a window of at most that length, so that it takes few.
+struct Periods {
+  std::chrono::seconds window_max, each;
+  std::int64_t first_key;
+};
+constexpr Periods periods[] = {{std::chrono::hours(1), std::chrono::minutes(1), 0},
+                               {std::chrono::days(2), std::chrono::hours(1), 10'000'000'000},
+                               {std::chrono::days(62), std::chrono::days(1), 20'000'000'000}};
+// Newest first, before any of `below`, in all months.
+constexpr pg::Statement select_newest{
+    "audit newest event",
+    "select time, idx from audit.event where time >= $1 and (time, idx) < ($2, $3) "
+    "order by time desc, idx desc limit 1"};
 
 // Where a page ends: its last event's time and index.
 struct Place {
@@ -62,6 +80,10 @@ struct Search {
   std::optional<Uuid> trace;
   SearchPage page = {};
 
+  // What it asks for has no index in the order of time.
+  bool is_unordered() const {
+    return filter.text || (filter.actor_type && !filter.actor) || (filter.object_type && !filter.object);
+  }
   std::size_t missing() const { return static_cast<std::size_t>(filter.limit) - page.events.size(); }
 };
 
@@ -116,9 +138,13 @@ void add_filters(const Search& search, Conditions& where) {
   const SearchFilter& filter = search.filter;
   where.equal("tenant", filter.tenant);
   where.equal("actor_type", filter.actor_type);
+  if (filter.actor_type)
+    where.add(fmt::format(" and {} @> array['actor ' || ${{}}::text]", types_sql), *filter.actor_type);
   where.equal("actor", filter.actor);
   where.equal("action", filter.action);
   where.equal("object_type", filter.object_type);
+  if (filter.object_type)
+    where.add(fmt::format(" and {} @> array['object ' || ${{}}::text]", types_sql), *filter.object_type);
   where.equal("object", filter.object);
   // What a partial index asks for, so that it serves; the same below.
   if (filter.object) where.add(" and object <> ''");
@@ -133,7 +159,7 @@ void add_filters(const Search& search, Conditions& where) {
   if (filter.text) {
     where.add(
         fmt::format(" and {} @@ plainto_tsquery('simple'::regconfig, translate(${{}}, './:@_-', '      '))",
-                    words),
+                    words_sql),
         *filter.text);
   }
 }
@@ -178,19 +204,99 @@ Task<Result<bool>> read_range(store::Database& database, Search& search, MonthRa
                     search.below.index);
   Conditions where(params);
   add_filters(search, where);
-  const std::string sql =
-      fmt::format("{}time >= $2 and (time, idx) < ($3, $4){}{} order by time desc, idx desc limit $1",
-                  columns, where.sql(), bounds_sql(range));
+  const std::string sql = fmt::format(
+      "{} from audit.event where time >= $2 and (time, idx) < ($3, $4){}{} order by time desc, idx desc "
+      "limit $1",
+      columns, where.sql(), bounds_sql(range));
   const pg::Statement statement{"audit search", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
                     co_await database.query(deadline, store::Intent::read, statement, std::move(params)));
   co_return take_rows(rows, search.missing(), search.page);
 }
 
+// The keys of the periods from `from` to `to`, both of which are in one; none where those would be many.
+std::vector<std::int64_t> period_keys(WallTime from, WallTime to) {
+  std::vector<std::int64_t> keys;
+  const auto* const fit =
+      std::ranges::find_if(periods, [&](const auto& p) { return to - from <= p.window_max; });
+  if (fit == std::end(periods)) return keys;
+  for (auto at = from.time_since_epoch() / fit->each; at <= to.time_since_epoch() / fit->each; ++at)
+    keys.push_back(fit->first_key + at);
+  return keys;
+}
+
+enum class Window : std::uint8_t { not_enough, page_full, too_many };
+
+// What is from `from` on and below search.below. too_many: nothing was taken, because there are more than
+// `rows_max`.
+Task<Result<Window>> read_window(store::Database& database, Search& search, WallTime from,
+                                 std::size_t rows_max, Deadline deadline) {
+  pg::Params params(static_cast<std::int64_t>(search.missing()) + 1, from, search.below.time,
+                    search.below.index, static_cast<std::int64_t>(rows_max) + 1);
+  Conditions where(params);
+  add_filters(search, where);
+  if (const auto keys = period_keys(from, search.below.time); !keys.empty())
+    where.add(fmt::format(" and {} && ${{}}", periods_sql), keys);
+  // Apart from its order, and with times that no index is of: else the plan would go through all events in
+  // that order, or collect all of a time, to find the few that have the words.
+  const std::string sql = fmt::format(
+      "with found as materialized ({}, time from audit.event where time + interval '0' >= $2 "
+      "and (time + interval '0', idx) < ($3, $4){}{} limit $5) {}, (select count(*) from found) from found "
+      "order by time desc, idx desc limit $1",
+      columns, where.sql(), bounds_sql({month_start(from), next_month(month_start(search.below.time))}),
+      columns);
+  const pg::Statement statement{"audit search by words", sql};
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read, statement, std::move(params)));
+  if (!rows.empty() && static_cast<std::size_t>(rows[0].get<std::int64_t>(5)) > rows_max)
+    co_return Window::too_many;
+  CITADEL_CO_ASSIGN(const bool full, take_rows(rows, search.missing(), search.page));
+  co_return full ? Window::page_full : Window::not_enough;
+}
+
+// By windows, each from the newest event on that is left: what is frequent is found in the first minutes, and
+// what is rare is little in years.
+Task<Result<SearchPage>> search_windows(store::Database& database, Search search, Deadline deadline) {
+  const auto enough = deadline.remaining() / 2;
+  auto length = window_first;
+  int growth = window_growth;
+  for (bool cut = false;;) {
+    if (!cut) {
+      // Times in which nothing happened are stepped over.
+      CITADEL_CO_ASSIGN(
+          const pg::Rows newest,
+          co_await database.query(deadline, store::Intent::read, select_newest,
+                                  pg::Params(search.from, search.below.time, search.below.index)));
+      if (newest.empty()) break;
+      search.below = {newest[0].get<WallTime>(0), newest[0].get<std::int64_t>(1) + 1};
+    }
+    const WallTime from = search.below.time - search.from > length ? search.below.time - length : search.from;
+    const bool may_cut = length > window_min;
+    const std::size_t rows_max = may_cut ? window_rows_max : std::numeric_limits<std::int32_t>::max();
+    CITADEL_CO_ASSIGN(const Window read, co_await read_window(database, search, from, rows_max, deadline));
+    if (read == Window::page_full) break;
+    cut = read == Window::too_many;
+    if (cut) {
+      length = std::max(length / window_growth, window_min);
+      growth = window_growth_once_cut;
+      continue;
+    }
+    search.below = {from, 0};
+    if (from == search.from) break;
+    if (deadline.remaining() < enough) {
+      search.page.next_cursor = encode(search.below);
+      break;
+    }
+    length = std::min(length * growth, window_max);
+  }
+  co_return std::move(search.page);
+}
+
 }  // namespace
 
 Task<Result<SearchPage>> search_events(store::Database& database, SearchFilter filter, Deadline deadline) {
   CITADEL_CO_ASSIGN(Search search, begin_search(std::move(filter)));
+  if (search.is_unordered()) co_return co_await search_windows(database, std::move(search), deadline);
   const auto enough = deadline.remaining() / 2;
   // The newest month first: most pages are full with it. Where it begins is taken from the clock, which costs
   // a longer way where it is wrong, and changes nothing in the answer.
@@ -228,7 +334,8 @@ Task<Result<SearchPage>> trace_events(store::Database& database, std::string tra
     CITADEL_CO_ASSIGN(after, parse_cursor(cursor));
   }
   static const std::string sql = fmt::format(
-      "{}trace_id = $2 and trace_id is not null and (time, idx) > ($3, $4) order by time, idx limit $1",
+      "{} from audit.event where trace_id = $2 and trace_id is not null and (time, idx) > ($3, $4) order by "
+      "time, idx limit $1",
       columns);
   const pg::Statement statement{"audit trace", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,

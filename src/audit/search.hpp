@@ -18,6 +18,17 @@ namespace citadel::audit {
 
 inline constexpr int search_limit_max = 1'000;
 
+// As the index event_by_word_and_type has them: words, types, and minute, hour and day of the time.
+inline constexpr std::string_view words_sql =
+    "to_tsvector('simple'::regconfig, translate(action || ' ' || actor || ' ' || object_type || ' ' || "
+    "object || ' ' "
+    "|| reason, './:@_-', '      '))";
+inline constexpr std::string_view types_sql = "(array['actor ' || actor_type, 'object ' || object_type])";
+inline constexpr std::string_view periods_sql =
+    "(array[floor(extract(epoch from time - timestamptz '1970-01-01 00:00:00+00') / 60)::bigint, "
+    "10000000000 + floor(extract(epoch from time - timestamptz '1970-01-01 00:00:00+00') / 3600)::bigint, "
+    "20000000000 + floor(extract(epoch from time - timestamptz '1970-01-01 00:00:00+00') / 86400)::bigint])";
+
 struct SearchFilter {
   std::optional<WallTime> from = {}, to = {};  // of the event's time: from <= time < to
   std::optional<std::string> tenant = {}, actor_type = {}, actor = {}, action = {}, object_type = {},

@@ -17,6 +17,19 @@ constexpr auto digits = [] {
   return table;
 }();
 
+// Each digit's six bits where they stand in a group of four, by place; what is no digit has a bit above all
+// groups.
+constexpr std::uint32_t group_max = 0xFF'FF'FF;
+constexpr auto placed_digits = [] {
+  std::array<std::array<std::uint32_t, 256>, 4> tables{};
+  for (std::size_t place = 0; place < tables.size(); ++place) {
+    for (std::size_t c = 0; c < digits.size(); ++c) {
+      tables[place][c] = digits[c] == no_digit ? group_max + 1 : std::uint32_t{digits[c]} << (18 - 6 * place);
+    }
+  }
+  return tables;
+}();
+
 }  // namespace
 
 std::string to_base64(Bytes bytes) {
@@ -41,17 +54,23 @@ bool from_base64(std::string_view text, std::string& out) {
   out.resize(text.size() / 4 * 3);
   char* to = out.data();
   const auto put = [&](std::uint32_t group) {
-    for (std::size_t i = 0; i < 3; ++i) *to++ = static_cast<char>(group >> (16 - 8 * i));
+    *to++ = static_cast<char>(group >> 16);
+    *to++ = static_cast<char>(group >> 8);
+    *to++ = static_cast<char>(group);
   };
   const auto digit_at = [&](std::size_t at) -> std::uint32_t {
     return digits[static_cast<unsigned char>(text[at])];
   };
   std::size_t at = 0;
-  for (; at + 4 < text.size(); at += 4) {
-    const std::uint32_t a = digit_at(at), b = digit_at(at + 1), c = digit_at(at + 2), d = digit_at(at + 3);
-    // A digit has six bits, what is none has all eight.
-    if ((a | b | c | d) > 63) return false;
-    put(a << 18 | b << 12 | c << 6 | d);
+  // Four bytes are stored for three, because that is one store; the next group or the last overwrites the
+  // fourth.
+  for (; at + 4 < text.size(); at += 4, to += 3) {
+    const auto placed = [&](std::size_t place) {
+      return placed_digits[place][static_cast<unsigned char>(text[at + place])];
+    };
+    const std::uint32_t group = placed(0) | placed(1) | placed(2) | placed(3);
+    if (group > group_max) return false;
+    store_be(to, group << 8);
   }
   if (at < text.size()) {
     std::uint32_t group = 0, seen = 0;

@@ -19,6 +19,7 @@
 #include "base/random.hpp"
 #include "base/secret.hpp"
 #include "base/time_text.hpp"
+#include "base/utf8.hpp"
 #include "base/uuid.hpp"
 
 namespace citadel {
@@ -248,6 +249,30 @@ TEST(Quote, EscapesControlCharactersAndReplacesBadUtf8) {
     append_escaped(replaced, bad);
     EXPECT_THAT(replaced, testing::StartsWith("\uFFFD")) << to_hex(as_bytes(bad));
   }
+}
+
+// Texts are looked at by words that overlap: each byte counts, wherever it stands in whatever length.
+TEST(Utf8, AByteIsSeenAtEveryPlaceOfEveryLength) {
+  for (std::size_t length = 1; length <= 40; ++length) {
+    const std::string plain(length, 'a');
+    EXPECT_TRUE(is_utf8(plain) && !has_control(plain)) << length;
+    for (std::size_t at = 0; at < length; ++at) {
+      for (const char bad : {'\xFF', '\x00', '\x1F', '\x7F', '"', '\\', '\x20', '\x7E'}) {
+        std::string text = plain;
+        text[at] = bad;
+        EXPECT_EQ(is_utf8(text), bad != '\xFF') << length << " " << at;
+        EXPECT_EQ(has_control(text), bad == '\x00' || bad == '\x1F' || bad == '\x7F') << length << " " << at;
+        std::string quoted, escaped;
+        append_quoted(quoted, text);
+        append_escaped(escaped, text);
+        EXPECT_EQ(quoted, '"' + escaped + '"') << length << " " << at;
+        EXPECT_EQ(escaped == text, bad == '\x20' || bad == '\x7E') << length << " " << at;
+      }
+    }
+  }
+  EXPECT_TRUE(is_utf8(""));
+  EXPECT_FALSE(has_control(""));
+  EXPECT_FALSE(has_control("\u00e4\u00a0\u20ac"));
 }
 
 TEST(Log, OneEventIsOneLineAndSecretsAreMasked) {

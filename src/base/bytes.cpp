@@ -43,11 +43,11 @@ __attribute__((target("sse4.2"))) std::uint32_t crc_by_instruction(Bytes bytes, 
 
 std::string to_hex(Bytes bytes) {
   static constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(bytes.size() * 2);
+  std::string out(bytes.size() * 2, '0');
+  char* to = out.data();
   for (const auto byte : bytes) {
-    out += digits[static_cast<unsigned>(byte) >> 4];
-    out += digits[static_cast<unsigned>(byte) & 15];
+    *to++ = digits[static_cast<unsigned>(byte) >> 4];
+    *to++ = digits[static_cast<unsigned>(byte) & 15];
   }
   return out;
 }

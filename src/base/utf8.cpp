@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/bytes.hpp"
+#include "base/words.hpp"
 
 namespace citadel {
 namespace {
@@ -30,8 +31,9 @@ std::size_t utf8_sequence(std::string_view text) {
 }  // namespace
 
 bool is_utf8(std::string_view text) {
+  // Most texts are ASCII.
+  if (all_words(text, [](std::uint64_t bytes) { return (bytes & 0x8080'8080'8080'8080u) == 0; })) return true;
   while (!text.empty()) {
-    // Most texts are ASCII: eight bytes at once.
     while (text.size() >= sizeof(std::uint64_t) &&
            (load_le<std::uint64_t>(text.data()) & 0x8080'8080'8080'8080u) == 0) {
       text.remove_prefix(sizeof(std::uint64_t));
@@ -45,10 +47,13 @@ bool is_utf8(std::string_view text) {
 }
 
 bool has_control(std::string_view text) {
-  bool found = false;
-  // Without an early end, so that many bytes are looked at together.
-  for (const char c : text) found |= static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-  return found;
+  // A borrow comes only from a byte that is one: then it is there.
+  return !all_words(text, [](std::uint64_t bytes) {
+    constexpr std::uint64_t ones = 0x0101'0101'0101'0101u, highs = 0x80 * ones;
+    const std::uint64_t low = (bytes - 0x20 * ones) & ~bytes;
+    const std::uint64_t del = bytes ^ 0x7F * ones;
+    return ((low | ((del - ones) & ~del)) & highs) == 0;
+  });
 }
 
 }  // namespace citadel

@@ -222,7 +222,7 @@ Result<Metrics> bench_audit_verify(const Context& context, const BenchOptions& o
 
 Result<Metrics> bench_audit(const Context& context, const BenchOptions& options) {
   Metrics all;
-  for (auto* const part : {bench_audit_append, bench_audit_verify, bench_audit_log}) {
+  for (auto* const part : {bench_audit_append, bench_audit_verify, bench_audit_log, bench_audit_scale}) {
     CITADEL_ASSIGN(auto metrics, part(context, options));
     all.insert(all.end(), std::make_move_iterator(metrics.begin()), std::make_move_iterator(metrics.end()));
   }

@@ -1,4 +1,4 @@
-// The parts of bench audit, a file for what needs no database and one for what does.
+// The parts of bench audit, each a bench of its own too.
 #pragma once
 #include "audit/event.hpp"
 #include "cli/bench_support.hpp"
@@ -13,7 +13,9 @@ std::string bench_event_json();
 Result<Metrics> bench_audit_append(const Context& context, const BenchOptions& options);
 // An export of options.rows entries, verified.
 Result<Metrics> bench_audit_verify(const Context& context, const BenchOptions& options);
-// The drain beside \copy, and a proof by HTTP from a log of options.rows entries.
+// The drain beside \copy.
 Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& options);
+// Proofs and first pages of searches by HTTP, from a log of options.rows entries.
+Result<Metrics> bench_audit_scale(const Context& context, const BenchOptions& options);
 
 }  // namespace citadel::cli

@@ -1,25 +1,19 @@
-// bench audit, the parts with a database: the drain with sequencer, tree and indexes, against psql's \copy of
-// the same rows, binary, into the same tables of a database beside; and proofs by HTTP.
+// bench audit, the drain with sequencer, tree and indexes, against psql's \copy of
+// the same rows, binary, into the same tables of a database beside.
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/json.hpp>
 #include <charconv>
 #include <iostream>
 
 #include "aio/run.hpp"
 #include "aio/wait.hpp"
-#include "app/audit_secrets.hpp"
-#include "app/service.hpp"
 #include "app/settings.hpp"
 #include "audit/catalogue.hpp"
-#include "audit/queries.hpp"
 #include "audit/sink.hpp"
 #include "base/random.hpp"
 #include "cli/bench_audit.hpp"
 #include "cli/migrate.hpp"
-#include "http/client.hpp"
-#include "json/parse.hpp"
 
 namespace citadel::cli {
 namespace {
@@ -28,7 +22,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t drain_rows_a_round = 100'000;
 constexpr std::size_t events_an_append = 1'000;
-constexpr std::size_t events_a_request = 5'000;
 constexpr auto within = 600s;
 constexpr std::string_view copied[] = {"audit.entry", "audit.event", "audit.tile"};
 
@@ -169,85 +162,9 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
   return Round{count / our_seconds, count / their_seconds};
 }
 
-// ---- proofs
-
-struct Daemon {
-  std::unique_ptr<app::Service> service;
-  asio::io_context context{1};
-  std::optional<http::Client> client;
-
-  Result<http::ClientResponse> call(http::Method method, std::string target, std::string body,
-                                    Monotonic::duration time) {
-    CITADEL_ASSIGN(auto answer, aio::run(context, client->request(method, std::move(target),
-                                                                  {{"Content-Type", "application/x-ndjson"}},
-                                                                  std::move(body), Deadline::after(time))));
-    if (answer.status >= 300)
-      return fail(Code::internal, fmt::format("status {}: {}", answer.status, answer.body));
-    return answer;
-  }
-};
-
-Result<std::unique_ptr<Daemon>> start_daemon(const app::Config& config) {
-  auto daemon = std::make_unique<Daemon>();
-  const std::string key(40, 'k');
-  CITADEL_ASSIGN(daemon->service,
-                 app::Service::start(config, Secret(key), std::nullopt, Deadline::after(30s)));
-  CITADEL_ASSIGN(auto address, http::parse_url(daemon->service->url()));
-  address.api_key = Secret(key);
-  daemon->client.emplace(daemon->context.get_executor(), std::move(address));
-  return daemon;
-}
-
-Result<std::uint64_t> signed_entries(Daemon& daemon) {
-  CITADEL_ASSIGN(const auto answer, daemon.call(http::Method::get, "/v1/status", "", 10s));
-  CITADEL_ASSIGN(const auto status, json::parse(answer.body, {}));
-  boost::system::error_code missing;
-  const auto* const size = status.find_pointer("/audit/checkpoint/size", missing);
-  return size == nullptr ? 0 : size->to_number<std::uint64_t>();
-}
-
-Result<std::uint64_t> fill_log(Daemon& daemon, std::size_t rows) {
-  std::string body;
-  for (std::size_t i = 0; i < events_a_request; ++i) body += bench_event_json() + "\n";
-  const auto deadline = Deadline::after(std::chrono::seconds(60) + std::chrono::milliseconds(rows / 2));
-  for (std::size_t done = 0; done < rows; done += events_a_request) {
-    CITADEL_TRY(daemon.call(http::Method::post, "/v1/audit/events", body, 30s));
-  }
-  for (;;) {
-    CITADEL_ASSIGN(const auto size, signed_entries(daemon));
-    if (size >= rows) return size;
-    if (deadline.expired())
-      return fail(Code::deadline_exceeded, fmt::format("only {} entries were signed", size));
-    std::this_thread::sleep_for(100ms);  // sleep: until the drain has caught up
-  }
-}
-
-Result<Metric> proofs_by_http(const Context& context, const app::Config& config, const BenchOptions& options,
-                              Random& random) {
-  CITADEL_TRY(app::make_audit_secrets(config.audit, "bench.example/audit"));
-  CITADEL_ASSIGN(const auto daemon, start_daemon(config));
-  *context.err << fmt::format("a log of {} entries\n", options.rows);
-  CITADEL_ASSIGN(const auto size, fill_log(*daemon, options.rows));
-  std::vector<double> took;
-  for (const auto end = Monotonic::now() + options.seconds; Monotonic::now() < end;) {
-    const auto target = fmt::format("/v1/audit/proof?index={}", random.below(size));
-    const auto began = Monotonic::now();
-    CITADEL_TRY(daemon->call(http::Method::get, target, "", 10s));
-    took.push_back(std::chrono::duration<double, std::milli>(Monotonic::now() - began).count());
-  }
-  CITADEL_TRY(daemon->service->stop(Deadline::after(30s)));
-  return Metric{fmt::format("proof_by_http_p99_of_{}", size),
-                "ms",
-                percentile(took, 0.99),
-                std::nullopt,
-                "",
-                GoalKind::ours_below,
-                2};
-}
-
 }  // namespace
 
-Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& options) {
+Result<Metrics> bench_audit_log(const Context& context, const BenchOptions&) {
   CITADEL_ASSIGN(const auto servers, BenchServers::start(context));
   CITADEL_ASSIGN(auto program, find_client("psql", "postgresql-client"));
   const Psql psql(std::move(program), servers.conninfo(false, local::superuser_role));
@@ -259,13 +176,9 @@ Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& opti
     ours.push_back(measured.ours);
     theirs.push_back(measured.theirs);
   }
-  Metrics out{{"drain_events", "events/s", median(std::move(ours)), median(std::move(theirs)),
-               "psql \\copy binary of the same entries, events and tiles, direct", GoalKind::ratio_at_least,
-               0.5}};
-  CITADEL_ASSIGN(auto config, new_database(servers, psql, "audit_proofs"));
-  config.audit.enabled = true;
-  CITADEL_ASSIGN(out.emplace_back(), proofs_by_http(context, config, options, random));
-  return out;
+  return Metrics{{"drain_events", "events/s", median(std::move(ours)), median(std::move(theirs)),
+                  "psql \\copy binary of the same entries, events and tiles, direct",
+                  GoalKind::ratio_at_least, 0.5}};
 }
 
 }  // namespace citadel::cli

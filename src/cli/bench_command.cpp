@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.hpp"
+#include "cli/bench_audit.hpp"
 #include "cli/bench_support.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
@@ -34,6 +35,10 @@ constexpr auto benches = std::to_array<Bench>({
     {"journal", bench_journal},
     {"drain", bench_drain},
     {"audit", bench_audit},
+    {"audit-append", bench_audit_append},
+    {"audit-verify", bench_audit_verify},
+    {"audit-drain", bench_audit_log},
+    {"audit-scale", bench_audit_scale},
 });
 
 std::string processor() {
@@ -115,6 +120,7 @@ void add_bench_command(Command app, Context& context) {
     int seconds = 5;
     int rounds = BenchOptions{}.rounds;
     std::size_t rows = BenchOptions{}.rows;
+    std::string data;
   };
   const auto options = std::make_shared<Options>();
   std::vector<std::string> names;
@@ -128,14 +134,18 @@ void add_bench_command(Command app, Context& context) {
                   "How often ours and its yardstick are measured in turn; medians count")
       .range(1, 100)
       .show_default();
-  bench.add_option("--rows", options->rows, "Entries that the audit bench fills its log with")
+  bench.add_option("--rows", options->rows, "Entries that the audit benches fill a log or an export with")
       .range(1'000, 100'000'000)
       .show_default();
+  bench.add_option(
+      "--data", options->data,
+      "Folder where audit-scale keeps its log; a run with the same folder fills in what is missing");
   bench.callback([&context, options] {
     context.exit_code = run_bench(context, options->name,
                                   {.seconds = std::chrono::seconds(options->seconds),
                                    .rounds = options->rounds,
-                                   .rows = options->rows});
+                                   .rows = options->rows,
+                                   .data = options->data});
   });
 }
 

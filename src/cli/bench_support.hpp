@@ -39,27 +39,30 @@ struct BenchOptions {
   std::chrono::seconds seconds{5};  // of each measurement
   int rounds = 3;                   // of ours and its yardstick, one after the other; their medians count
   std::size_t rows = 100'000;       // of what is filled first, where a bench does
+  std::filesystem::path data = {};  // of audit-scale's servers, kept for the next run; empty: a temporary one
 };
 
-// A folder under the system's temporary one, removed with this object.
+// A folder under the system's temporary one, removed with this object; or one that is kept.
 class TemporaryFolder {
  public:
   static Result<std::unique_ptr<TemporaryFolder>> make();
+  static Result<std::unique_ptr<TemporaryFolder>> kept(std::filesystem::path path);
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  TemporaryFolder(std::filesystem::path path, bool kept) : path_(std::move(path)), kept_(kept) {}
   std::filesystem::path path_;
+  bool kept_;
 };
 
-// Private servers on free ports, stopped and removed with this object.
+// Private servers on free ports, stopped with this object, and removed unless they are in a kept folder.
 struct BenchServers {
   std::unique_ptr<TemporaryFolder> folder;  // goes last
   std::unique_ptr<local::LocalServers> servers;
-  static Result<BenchServers> start(const Context& context);
+  static Result<BenchServers> start(const Context& context, const std::filesystem::path& kept = {});
 
   pg::ConnectOptions pooled() const;                                       // citadel_app through Pgpool-II
   pg::ConnectOptions direct() const;                                       // citadel_app past it
