@@ -1,11 +1,12 @@
--- Search by words that stays fast however long the trail is. How and why: docs/audit.md. Run as citadel_owner, in one
--- transaction, by the migration runner. Where the trail is long, the index takes a while to make (a few minutes for ten
--- million events); what arrives meanwhile waits in the journal.
+-- Search by words that does not slow down with a long trail. How and why: docs/audit.md. Run as citadel_owner, in one
+-- transaction, by the migration runner. Where the trail is long, the index takes a while to make (some minutes for three
+-- million events on a busy machine); what arrives meanwhile waits in the journal.
 --
--- Beside the words, each row has the minute, the hour and the day of its time as keys of the same index, and the types of
--- its actor and object, which had no index. A search for words or types, newest first, then looks at the newest minutes, hours and days alone until its page is full: what it costs does not grow
--- with how often a word occurs in the whole trail. A key only leads to rows, and the time is compared all the same.
--- src/audit/search.cpp asks with the same expressions. A short list of what is not in order yet: each search reads all of it.
+-- Beside the words, each row has the minute, the hour and the day of its time as keys of the same index, and the types of its
+-- actor and object, which had no index. A search for words or types, newest first, then looks at the newest minutes, hours and
+-- days alone until its page is full: what it costs does not grow with how often a word occurs in the whole trail. A key only
+-- leads to rows, and time and type are compared all the same. src/audit/search.hpp has the same expressions. The list of what
+-- is not in order yet is short, because each search reads all of it.
 
 CREATE INDEX event_by_word_and_type ON audit.event USING gin (
   (ARRAY[floor(extract(epoch FROM time - timestamptz '1970-01-01 00:00:00+00') / 60)::bigint,

@@ -246,6 +246,16 @@ TEST_F(QueriesTest, WordsAreSearchedInTheirTimeAlone) {
   EXPECT_THAT(reasons({.object_type = "nothing"}), ElementsAre());
 }
 
+// More in the first window than a statement sorts: it is cut down, and nothing is skipped.
+TEST_F(QueriesTest, AWindowWithTooManyEventsIsCutDown) {
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 6'000; ++i) frames.push_back(frame_of(reasoned(std::to_string(i), 90ms * i)));
+  append(frames);
+  const auto by_actor = reasons({.actor = "ada", .limit = 1'000});
+  ASSERT_EQ(by_actor.size(), 1'000u);
+  EXPECT_EQ(reasons({.text = "ada", .limit = 1'000}), by_actor);
+}
+
 TEST_F(QueriesTest, WordsTypesAndPeriodsAreFoundByTheirIndex) {
   append({frame_of(event_of())});
   const auto plan = sql(
