@@ -164,7 +164,7 @@ Result<Round> run_round(const BenchServers& servers, const Psql& psql, int numbe
 
 }  // namespace
 
-Result<Metrics> bench_audit_log(const Context& context, const BenchOptions&) {
+Result<Metrics> bench_audit_log(const Context& context, const BenchOptions& options) {
   CITADEL_ASSIGN(const auto servers, BenchServers::start(context));
   CITADEL_ASSIGN(auto program, find_client("psql", "postgresql-client"));
   const Psql psql(std::move(program), servers.conninfo(false, local::superuser_role));
