@@ -202,8 +202,8 @@ Task<Result<ProvedEntry>> prove_erasure(ApiContextPtr context, Uuid id, Deadline
   CITADEL_CO_ASSIGN(const auto checkpoint, co_await publisher.wait_published(*index, deadline));
   ProvedEntry out;
   out.checkpoint = checkpoint.note;
-  CITADEL_CO_ASSIGN(out.proof,
-                    co_await audit::prove_inclusion(database, *index, checkpoint.checkpoint, deadline));
+  CITADEL_CO_ASSIGN(out.proof, co_await audit::prove_inclusion(database, *index, checkpoint.checkpoint,
+                                                               deadline, &context->audit->tiles()));
   CITADEL_CO_ASSIGN(out.entry, co_await audit::get_entry(database, *index, audit::OpenGroups::yes,
                                                          context->audit->keys(), deadline));
   co_return out;

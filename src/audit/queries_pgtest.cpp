@@ -256,6 +256,17 @@ TEST_F(QueriesTest, AWindowWithTooManyEventsIsCutDown) {
   EXPECT_EQ(reasons({.text = "ada", .limit = 1'000}), by_actor);
 }
 
+// So many in a minute that no window can be cut to what a statement sorts: they are walked through.
+TEST_F(QueriesTest, ABusyMinuteIsWalkedThrough) {
+  std::vector<journal::Frame> frames;
+  for (int i = 0; i < 6'000; ++i) frames.push_back(frame_of(reasoned(std::to_string(i), 9ms * i)));
+  append(frames);
+  const auto by_actor = reasons({.actor = "ada", .limit = 1'000});
+  ASSERT_EQ(by_actor.size(), 1'000u);
+  EXPECT_EQ(reasons({.text = "ada", .limit = 1'000}), by_actor);
+  EXPECT_EQ(reasons({.actor_type = "user", .limit = 1'000}), by_actor);
+}
+
 TEST_F(QueriesTest, WordsTypesAndPeriodsAreFoundByTheirIndex) {
   append({frame_of(event_of())});
   const auto plan = sql(

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "audit/months.hpp"
 #include "audit/record_codec.hpp"
@@ -228,11 +227,11 @@ std::vector<std::int64_t> period_keys(WallTime from, WallTime to) {
 enum class Window : std::uint8_t { not_enough, page_full, too_many };
 
 // What is from `from` on and below search.below. too_many: nothing was taken, because there are more than
-// `rows_max`.
+// window_rows_max.
 Task<Result<Window>> read_window(store::Database& database, Search& search, WallTime from,
-                                 std::size_t rows_max, Deadline deadline) {
+                                 Deadline deadline) {
   pg::Params params(static_cast<std::int64_t>(search.missing()) + 1, from, search.below.time,
-                    search.below.index, static_cast<std::int64_t>(rows_max) + 1);
+                    search.below.index, static_cast<std::int64_t>(window_rows_max) + 1);
   Conditions where(params);
   add_filters(search, where);
   if (const auto keys = period_keys(from, search.below.time); !keys.empty())
@@ -248,10 +247,28 @@ Task<Result<Window>> read_window(store::Database& database, Search& search, Wall
   const pg::Statement statement{"audit search by words", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,
                     co_await database.query(deadline, store::Intent::read, statement, std::move(params)));
-  if (!rows.empty() && static_cast<std::size_t>(rows[0].get<std::int64_t>(5)) > rows_max)
+  if (!rows.empty() && static_cast<std::size_t>(rows[0].get<std::int64_t>(5)) > window_rows_max)
     co_return Window::too_many;
   CITADEL_CO_ASSIGN(const bool full, take_rows(rows, search.missing(), search.page));
   co_return full ? Window::page_full : Window::not_enough;
+}
+
+// What is from `from` on and below search.below, by going through all of it in the order of time: for what is
+// so frequent there that a page is soon full. OFFSET keeps the conditions out of the inner query, and so the
+// plan from any other index. Whether the page is full.
+Task<Result<bool>> walk_window(store::Database& database, Search& search, WallTime from, Deadline deadline) {
+  pg::Params params(static_cast<std::int64_t>(search.missing()) + 1, from, search.below.time,
+                    search.below.index);
+  Conditions where(params);
+  add_filters(search, where);
+  const std::string sql = fmt::format(
+      "{} from (select * from audit.event where time >= $2 and (time, idx) < ($3, $4){} "
+      "order by time desc, idx desc offset 0) e where true{} order by time desc, idx desc limit $1",
+      columns, bounds_sql({month_start(from), next_month(month_start(search.below.time))}), where.sql());
+  const pg::Statement statement{"audit search of a busy minute", sql};
+  CITADEL_CO_ASSIGN(const pg::Rows rows,
+                    co_await database.query(deadline, store::Intent::read, statement, std::move(params)));
+  co_return take_rows(rows, search.missing(), search.page);
 }
 
 // By windows, each from the newest event on that is left: what is frequent is found in the first minutes, and
@@ -271,11 +288,14 @@ Task<Result<SearchPage>> search_windows(store::Database& database, Search search
       search.below = {newest[0].get<WallTime>(0), newest[0].get<std::int64_t>(1) + 1};
     }
     const WallTime from = search.below.time - search.from > length ? search.below.time - length : search.from;
-    const bool may_cut = length > window_min;
-    const std::size_t rows_max = may_cut ? window_rows_max : std::numeric_limits<std::int32_t>::max();
-    CITADEL_CO_ASSIGN(const Window read, co_await read_window(database, search, from, rows_max, deadline));
+    CITADEL_CO_ASSIGN(const Window read, co_await read_window(database, search, from, deadline));
     if (read == Window::page_full) break;
     cut = read == Window::too_many;
+    if (cut && length <= window_min) {
+      // A page has fewer events than there are in this window.
+      CITADEL_CO_TRY(co_await walk_window(database, search, from, deadline));
+      break;
+    }
     if (cut) {
       length = std::max(length / window_growth, window_min);
       growth = window_growth_once_cut;

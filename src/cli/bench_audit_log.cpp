@@ -68,7 +68,7 @@ Result<app::Config> new_database(const BenchServers& servers, const Psql& psql, 
   CITADEL_TRY(psql.run("postgres", {fmt::format("create database {} owner {}", name, local::owner_role)}));
   CITADEL_ASSIGN(auto config, servers.config());
   config.database.name = name;
-  CITADEL_TRY(migrate_now(config, Deadline::after(60s), [](std::string_view) {}));
+  CITADEL_TRY(migrate_now(config, [](std::string_view) {}));
   return config;
 }
 

@@ -251,7 +251,7 @@ Result<Metrics> bench_audit_scale(const Context& context, const BenchOptions& op
   CITADEL_ASSIGN(auto config, servers.config());
   config.audit.enabled = true;
   config.audit.past_max = span + std::chrono::days(1);
-  CITADEL_TRY(migrate_now(config, Deadline::after(60s), [](std::string_view) {}));
+  CITADEL_TRY(migrate_now(config, [](std::string_view) {}));
   CITADEL_TRY(app::make_audit_secrets(config.audit, "bench.example/audit"));
   SeededRandom random(random_seed());
   CITADEL_ASSIGN(const auto daemon, start_daemon(config));

@@ -25,7 +25,6 @@ constexpr std::size_t rows_per_second = 60'000;  // so that a round takes some o
 constexpr std::size_t rows_an_append = 1'000;
 constexpr int tenants = 4;
 constexpr int models = 8;
-constexpr auto migrates_within = 30s;
 constexpr auto drains_within = 300s;
 
 // An hour of requests, yesterday; the records of one round.
@@ -154,7 +153,7 @@ Result<Round> run_round(const app::Config& config, journal::Journal& journal, co
 Result<Metrics> bench_drain(const Context& context, const BenchOptions& options) {
   CITADEL_ASSIGN(const auto servers, BenchServers::start(context));
   CITADEL_ASSIGN(const auto config, servers.config());
-  CITADEL_TRY(migrate_now(config, Deadline::after(migrates_within), [](std::string_view) {}));
+  CITADEL_TRY(migrate_now(config, [](std::string_view) {}));
   CITADEL_ASSIGN(const auto psql, Psql::make(servers));
   CITADEL_ASSIGN(const auto journal, journal::Journal::open(app::journal_options(config), system_clock()));
   const auto rows = rows_per_second * static_cast<std::size_t>(options.seconds.count());

@@ -11,9 +11,9 @@
 namespace citadel::cli {
 
 // Connects as the owner, past Pgpool-II, and applies what is pending; how many that was. `progress` is told
-// "0001_foundation" before each.
-Result<int> migrate_now(const app::Config& config, Deadline deadline,
-                        const std::function<void(std::string_view)>& progress);
+// "0001_foundation" before each. It takes as long as it takes, a day at most: an index of many rows that was
+// broken off would be broken off the next time too. Only the connection must be there within a minute.
+Result<int> migrate_now(const app::Config& config, const std::function<void(std::string_view)>& progress);
 
 struct SchemaReport {
   std::vector<store::MigrationStatus> migrations;

@@ -21,13 +21,16 @@
 namespace citadel::cli {
 namespace {
 
-constexpr auto migrate_timeout = std::chrono::minutes(10);
+constexpr auto connects_within = std::chrono::minutes(1), inspects_within = std::chrono::minutes(1);
+constexpr auto migrates_within = std::chrono::days(1);
 
-Task<Result<int>> connect_and_migrate(Executor executor, pg::ConnectOptions options, Deadline deadline,
+Task<Result<int>> connect_and_migrate(Executor executor, pg::ConnectOptions options,
                                       std::function<void(std::string_view)> progress) {
-  CITADEL_CO_ASSIGN(const auto connection,
-                    co_await pg::Connection::connect(executor, std::move(options), deadline));
-  co_return co_await store::migrate(*connection, store::embedded_migrations(), deadline,
+  CITADEL_CO_ASSIGN(
+      const auto connection,
+      co_await pg::Connection::connect(executor, std::move(options), Deadline::after(connects_within)));
+  co_return co_await store::migrate(*connection, store::embedded_migrations(),
+                                    Deadline::after(migrates_within),
                                     [progress](const store::Migration& migration) {
                                       progress(fmt::format("{:04}_{}", migration.version, migration.name));
                                     });
@@ -79,13 +82,12 @@ int run_migrate(const Context& context, const InstanceOptions& options, bool onl
   if (!sources) return context.report(sources.error());
   const auto config = app::load_config(*sources);
   if (!config) return context.report(config.error());
-  const auto deadline = Deadline::after(migrate_timeout);
   if (only_status) {
-    const auto report = inspect_schema(*config, deadline);
+    const auto report = inspect_schema(*config, Deadline::after(inspects_within));
     return report ? print_report(context, *report) : context.report(report.error());
   }
-  const auto applied = migrate_now(
-      *config, deadline, [&](std::string_view name) { *context.err << "applying " << name << '\n'; });
+  const auto applied =
+      migrate_now(*config, [&](std::string_view name) { *context.err << "applying " << name << '\n'; });
   if (!applied) return context.report(applied.error());
   if (context.json) {
     *context.out << fmt::format("{{\"applied\":{}}}\n", *applied);
@@ -97,12 +99,10 @@ int run_migrate(const Context& context, const InstanceOptions& options, bool onl
 
 }  // namespace
 
-Result<int> migrate_now(const app::Config& config, Deadline deadline,
-                        const std::function<void(std::string_view)>& progress) {
+Result<int> migrate_now(const app::Config& config, const std::function<void(std::string_view)>& progress) {
   CITADEL_ASSIGN(auto options, app::owner_options(config));
   asio::io_context context{1};
-  return aio::run(context,
-                  connect_and_migrate(context.get_executor(), std::move(options), deadline, progress));
+  return aio::run(context, connect_and_migrate(context.get_executor(), std::move(options), progress));
 }
 
 Result<SchemaReport> inspect_schema(const app::Config& config, Deadline deadline) {

@@ -9,6 +9,7 @@
 #include "base/file.hpp"
 #include "cli/audit_support.hpp"
 #include "cli/export_lines.hpp"
+#include "cli/log_beginning.hpp"
 #include "cli/state_folder.hpp"
 #include "cli/syslog_sender.hpp"
 #include "cli/table.hpp"
@@ -138,8 +139,13 @@ Result<void> SyslogExport::run() {
         fmt::format("{} entries were sent before, and the log has {}: it lost its tail", state.next, size_));
   }
   confirmed_ = state.next;
-  const auto first = state.ended ? state.next : state.next - std::min(state.next, options_.repeat);
-  if (first > 0) context_.progress(fmt::format("going on at entry {}\n", first));
+  CITADEL_ASSIGN(const auto begins, fetch_first_index(client_));
+  const auto again = state.ended ? state.next : state.next - std::min(state.next, options_.repeat);
+  const auto first = std::min(std::max(again, begins), size_);  // what was pruned is stepped over
+  if (first > again)
+    context_.progress(fmt::format("the first entry that the log has is {}: it begins there\n", first));
+  else if (first > 0)
+    context_.progress(fmt::format("going on at entry {}\n", first));
   if (first == size_) return {};
   CITADEL_TRY(sender_.connect(Deadline::after(patience)));
   CITADEL_TRY(keep({.next = state.next, .ended = false}));

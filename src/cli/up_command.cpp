@@ -89,10 +89,9 @@ void print_welcome(const Context& context, const app::Config& config, const std:
 int serve_on(const Context& context, app::Config& read, const app::ConfigSources& sources,
              local::LocalServers& servers, DaemonSignals& signals) {
   const auto config = with_local(read, servers);
-  // A migration is not broken off: none takes long on a new database, and none is left half done.
-  const auto applied =
-      migrate_now(config, Deadline::after(std::chrono::seconds(120)),
-                  [&](std::string_view name) { *context.err << "applying migration " << name << '\n'; });
+  // A migration is not broken off, and none is left half done.
+  const auto applied = migrate_now(
+      config, [&](std::string_view name) { *context.err << "applying migration " << name << '\n'; });
   if (!applied || signals.stop().stop_requested()) {
     return report_start(context, applied ? Error(Code::cancelled, "a stop was asked for") : applied.error(),
                         signals);

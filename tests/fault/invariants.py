@@ -107,11 +107,13 @@ class Invariants:
         wait_until(back, f"descriptors are back at {self.baseline}; now {self.daemon.descriptors()} with "
                    f"{self.daemon.status()['database']['pool']}", seconds)
         with Psql(self.daemon.servers) as psql:
-            # A session that its client left is reset by Pgpool-II (DISCARD ALL) and kept for the next client. One more
-            # goes past Pgpool-II, for cancelling.
+            # A session that its client left is reset by Pgpool-II (DISCARD ALL) and kept for the next client; not reset
+            # where the client was gone before it was let in, behind Pgpool-II's own SET. One more goes past Pgpool-II, for
+            # cancelling.
             def given_back():
                 taken, busy = psql.value(
-                    "select count(*) filter (where query not in ('DISCARD ALL', 'SELECT pg_catalog.pg_cancel_backend($1)')), "
+                    "select count(*) filter (where query not in ('DISCARD ALL', 'SELECT pg_catalog.pg_cancel_backend($1)') "
+                    "and query not like 'SET application_name TO %'), "
                     "count(*) filter (where state <> 'idle') "
                     "from pg_stat_activity where application_name = 'citadel_fault'").split("|")
                 return int(taken) <= self.daemon.status()["database"]["pool"]["open"] and busy == "0"

@@ -212,7 +212,7 @@ class AuditLoad:
         with self.lock:
             return list(self.acknowledged)
 
-    def wait_for_more(self, count, seconds=30):
+    def wait_for_more(self, count, seconds=120):
         before = len(self.so_far())
         wait_until(lambda: len(self.so_far()) >= before + count, f"{count} more events are acknowledged", seconds)
 
