@@ -266,6 +266,7 @@ DECLARE
   gone regclass[] := '{}';
   first_kept bigint;
   first_gone bigint;
+  there bigint;
   last_time timestamptz;
   left_over bigint;
   run uuid;
@@ -285,6 +286,12 @@ BEGIN
      WHERE i.inhparent = 'audit.entry'::regclass AND b.bounds IS NOT NULL AND NOT i.inhdetachpending ORDER BY 2
   LOOP
     EXIT WHEN part.high > below OR part.high >= head.size;
+    -- What is named below begins with 0: it must not speak for entries that went in another way.
+    IF part.low <> coalesce(first_kept, 0) AND (first_kept IS NOT NULL OR NOT EXISTS (
+         SELECT FROM audit.retention_run r WHERE r.partition = 'audit.entry 0-' || part.low - 1 AND r.held_by IS NULL)) THEN
+      RAISE EXCEPTION 'entries % to % are not there, and were not pruned', coalesce(first_kept, 0), part.low - 1
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore them from a backup first, or prune no further.';
+    END IF;
     gone := gone || part.partition;
     first_gone := coalesce(first_gone, part.low);
     first_kept := part.high;
@@ -295,11 +302,17 @@ BEGIN
   IF first_kept % 256 <> 0 THEN
     RAISE EXCEPTION 'the log can begin at a multiple of 256 only, not at %', first_kept USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  SELECT max(time) INTO last_time FROM audit.entry WHERE idx < first_kept;
+  SELECT count(*), max(time) INTO there, last_time FROM audit.entry WHERE idx < first_kept;
+  IF there <> first_kept - first_gone THEN
+    RAISE EXCEPTION '% entries below % are not there, and were not pruned', first_kept - first_gone - there, first_kept
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore them from a backup first, or prune no further.';
+  END IF;
   SELECT min(idx) INTO left_over
     FROM (SELECT min(idx) AS idx FROM audit.event WHERE time <= last_time AND idx < first_kept
           UNION ALL SELECT min(idx) FROM audit.sealed WHERE time <= last_time AND idx < first_kept
-          UNION ALL SELECT min(idx) FROM audit.conflict WHERE idx < first_kept) l;
+          UNION ALL SELECT min(idx) FROM audit.conflict WHERE idx < first_kept
+          UNION ALL SELECT min(e.idx) FROM citadel.dead_letter d JOIN audit.entry e USING (producer, epoch, sequence)
+                     WHERE e.idx < first_kept) l;
   IF left_over IS NOT NULL THEN
     RAISE EXCEPTION 'the content of entry % is still there', left_over
       USING ERRCODE = 'object_in_use', HINT = 'Retention drops content when its time is over and no hold covers it; entries go after it.';
@@ -307,12 +320,12 @@ BEGIN
   FOR part IN SELECT u.partition FROM unnest(gone) AS u (partition) LOOP
     EXECUTE format('DROP TABLE %s', part.partition);
   END LOOP;
-  named := first_gone || '-' || first_kept - 1;
+  named := '0-' || first_kept - 1;  -- with what went before: so the newest says it all
   INSERT INTO audit.retention_run (before, events, retention, ran_by, partition)
   VALUES (last_time, first_kept - first_gone, 3, who, 'audit.entry ' || named) RETURNING id INTO run;
   INSERT INTO audit.pending (id, action, object_type, object, reason, details)
   VALUES (run, 'audit.retention_run', 'audit_entries', named, why,
-          json_build_object('entries', first_kept - first_gone, 'first_kept', first_kept, 'last_time', last_time, 'ran_by', who));
+          json_build_object('entries', first_kept - first_gone, 'first_gone', first_gone, 'first_kept', first_kept, 'last_time', last_time, 'ran_by', who));
   RETURN first_kept - first_gone;
 END $$;
 COMMENT ON FUNCTION audit.prune_entries(bigint, text, text) IS
