@@ -218,7 +218,7 @@ TEST_F(RetentionTest, ABusyMonthIsLeftForTheNextRunAndTheOthersGo) {
       run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon()));
   ASSERT_TRUE(done) << done.error().to_string();
   ASSERT_EQ(done->failed.size(), 1u);
-  EXPECT_EQ(to_string(done->failed[0].month), "short/" + month_of(days(400)));
+  EXPECT_EQ(done->failed[0].name, "short/" + month_of(days(400)));
   EXPECT_NE(done->failed[0].error.code, Code::internal);
   ASSERT_EQ(done->dropped.size(), 1u);
   EXPECT_EQ(to_string(done->dropped[0].month), "standard/" + month_of(days(500)));
