@@ -60,61 +60,80 @@ COMMENT ON FUNCTION audit.leftover_months(bigint[]) IS
 REVOKE ALL ON FUNCTION audit.leftover_months(bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.leftover_months(bigint[]) TO citadel_app;
 
-CREATE FUNCTION audit.drop_leftovers(keep_seconds bigint[], who text)
-  RETURNS TABLE (outcome text, named text, events bigint, held_by uuid)
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+-- One month of one of them. The log's lock too: so nothing comes between the look and the DELETE. No wait longer than
+-- lock_timeout, as in audit.drop_month().
+CREATE FUNCTION audit.drop_leftovers(keep_seconds bigint[], of_kept_in text, of_retention smallint, of_month timestamptz, who text)
+  RETURNS TABLE (outcome text, events bigint, held_by uuid)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
-  part record;
   run uuid;
-  kept text;
+  due timestamptz;
+  named text := of_kept_in || ' ' || (ARRAY['short', 'standard', 'extended'])[of_retention] || '/' || to_char(of_month, 'YYYY-MM');
+  kept text := keep_seconds[of_retention] / 86400 || ' days';
 BEGIN
   PERFORM pg_advisory_xact_lock(4850147, 4);
-  FOR part IN SELECT * FROM audit.leftover_months(keep_seconds) m WHERE m.due_at <= clock_timestamp() LOOP
-    named := part.kept_in || ' ' || (ARRAY['short', 'standard', 'extended'])[part.retention] || '/' || to_char(part.month, 'YYYY-MM');
-    held_by := part.held_by;
-    events := 0;
-    IF held_by IS NOT NULL THEN
-      outcome := 'held';
-      IF NOT EXISTS (SELECT FROM audit.retention_run r WHERE r.partition = named AND r.held_by = part.held_by) THEN
-        INSERT INTO audit.retention_run (before, events, retention, ran_by, partition, held_by)
-        VALUES (clock_timestamp() - make_interval(secs => keep_seconds[part.retention]), 0, part.retention, who, named, part.held_by)
-        RETURNING id INTO run;
-        INSERT INTO audit.pending (id, action, object_type, object, reason, details)
-        VALUES (run, 'audit.retention_run', 'audit_leftovers_held', named,
-                format('kept, because the hold %s may cover some of it', part.held_by),
-                json_build_object('hold', part.held_by, 'ran_by', who));
-      END IF;
-      RETURN NEXT;
-      CONTINUE;
-    END IF;
-    outcome := 'dropped';
-    IF part.kept_in = 'audit.conflict' THEN
-      PERFORM set_config('citadel.audit_erasing', 'on', true);
-      DELETE FROM audit.conflict c
-       WHERE c.received_at >= part.month AND c.received_at < part.month + interval '1 month' AND coalesce(c.retention, 3) = part.retention;
-      GET DIAGNOSTICS events = ROW_COUNT;
-      PERFORM set_config('citadel.audit_erasing', 'off', true);
-    ELSE
-      DELETE FROM citadel.dead_letter d WHERE d.received_at >= part.month AND d.received_at < part.month + interval '1 month';
-      GET DIAGNOSTICS events = ROW_COUNT;
-    END IF;
-    kept := keep_seconds[part.retention] / 86400 || ' days';
-    INSERT INTO audit.retention_run (before, events, retention, ran_by, partition)
-    VALUES (clock_timestamp() - make_interval(secs => keep_seconds[part.retention]), drop_leftovers.events, part.retention, who, named)
-    RETURNING id INTO run;
-    INSERT INTO audit.pending (id, action, object_type, object, reason, details)
-    VALUES (run, 'audit.retention_run', 'audit_leftovers', named, format('%s rows were kept for %s', drop_leftovers.events, kept),
-            json_build_object('rows', drop_leftovers.events, 'kept', kept, 'ran_by', who));
+  PERFORM pg_advisory_xact_lock(4850147, 2);
+  SELECT m.due_at, m.held_by INTO due, held_by FROM audit.leftover_months(keep_seconds) m
+   WHERE m.kept_in = of_kept_in AND m.retention = of_retention AND m.month = of_month;
+  events := 0;
+  IF due IS NULL OR due > clock_timestamp() THEN
+    outcome := 'not due';
+    held_by := NULL;
     RETURN NEXT;
-  END LOOP;
+    RETURN;
+  END IF;
+  IF held_by IS NOT NULL THEN
+    outcome := 'held';
+    IF NOT EXISTS (SELECT FROM audit.retention_run r WHERE r.partition = named AND r.held_by = drop_leftovers.held_by) THEN
+      INSERT INTO audit.retention_run (before, events, retention, ran_by, partition, held_by)
+      VALUES (clock_timestamp() - make_interval(secs => keep_seconds[of_retention]), 0, of_retention, who, named,
+              drop_leftovers.held_by) RETURNING id INTO run;
+      INSERT INTO audit.pending (id, action, object_type, object, reason, details)
+      VALUES (run, 'audit.retention_run', 'audit_leftovers_held', named,
+              format('kept, because the hold %s may cover some of it', drop_leftovers.held_by),
+              json_build_object('hold', drop_leftovers.held_by, 'ran_by', who));
+    END IF;
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  outcome := 'dropped';
+  IF of_kept_in = 'audit.conflict' THEN
+    PERFORM set_config('citadel.audit_erasing', 'on', true);
+    DELETE FROM audit.conflict c
+     WHERE c.received_at >= of_month AND c.received_at < of_month + interval '1 month' AND coalesce(c.retention, 3) = of_retention;
+    GET DIAGNOSTICS events = ROW_COUNT;
+    PERFORM set_config('citadel.audit_erasing', 'off', true);
+  ELSE
+    DELETE FROM citadel.dead_letter d WHERE d.received_at >= of_month AND d.received_at < of_month + interval '1 month';
+    GET DIAGNOSTICS events = ROW_COUNT;
+  END IF;
+  INSERT INTO audit.retention_run (before, events, retention, ran_by, partition)
+  VALUES (clock_timestamp() - make_interval(secs => keep_seconds[of_retention]), drop_leftovers.events, of_retention, who, named)
+  RETURNING id INTO run;
+  INSERT INTO audit.pending (id, action, object_type, object, reason, details)
+  VALUES (run, 'audit.retention_run', 'audit_leftovers', named, format('%s rows were kept for %s', drop_leftovers.events, kept),
+          json_build_object('rows', drop_leftovers.events, 'kept', kept, 'ran_by', who));
+  RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION audit.drop_leftovers(bigint[], text) IS
-  'Removes what is due of audit.conflict and citadel.dead_letter and no hold covers; leaves a row in audit.retention_run and an entry of each month';
-REVOKE ALL ON FUNCTION audit.drop_leftovers(bigint[], text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION audit.drop_leftovers(bigint[], text) TO citadel_app;
+COMMENT ON FUNCTION audit.drop_leftovers(bigint[], text, smallint, timestamptz, text) IS
+  'Removes a month of audit.conflict or citadel.dead_letter where it is due and no hold may cover it; leaves a row in audit.retention_run and an entry';
+REVOKE ALL ON FUNCTION audit.drop_leftovers(bigint[], text, smallint, timestamptz, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.drop_leftovers(bigint[], text, smallint, timestamptz, text) TO citadel_app;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Rotation of the master key.
+
+-- What the journal had stays as it was, but for the wrapped key: 60 bytes, as CBOR has them.
+CREATE FUNCTION audit.rewrapped(record bytea, before bytea, after bytea) RETURNS bytea
+  LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN octet_length(before) = 60 AND octet_length(after) = 60 AND p.place > 0
+                   AND position('\x583c' || before IN substring(record FROM p.place + 1)) = 0
+              THEN overlay(record PLACING after FROM p.place + 2) END
+    FROM (SELECT position('\x583c' || before IN record) AS place) p
+$$;
+COMMENT ON FUNCTION audit.rewrapped(bytea, bytea, bytea) IS
+  'An event as the journal had it, its wrapped key replaced; NULL where the one that is to go does not stand in it exactly once';
+REVOKE ALL ON FUNCTION audit.rewrapped(bytea, bytea, bytea) FROM PUBLIC;
 
 CREATE FUNCTION audit.rewrap_conflicts(indexes bigint[], before bytea[], after bytea[], master bytea, who text) RETURNS bigint
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -125,8 +144,9 @@ BEGIN
     RAISE EXCEPTION 'at most 1000 rows a call, each before and after' USING ERRCODE = 'program_limit_exceeded';
   END IF;
   PERFORM set_config('citadel.audit_rewrapping', 'on', true);
-  UPDATE audit.conflict c SET record = u.after FROM unnest(indexes, before, after) AS u (idx, before, after)
-   WHERE c.idx = u.idx AND c.record = u.before;
+  UPDATE audit.conflict c SET record = audit.rewrapped(c.record, u.before, u.after)
+    FROM unnest(indexes, before, after) AS u (idx, before, after)
+   WHERE c.idx = u.idx AND audit.rewrapped(c.record, u.before, u.after) IS NOT NULL;
   GET DIAGNOSTICS done = ROW_COUNT;
   PERFORM set_config('citadel.audit_rewrapping', 'off', true);
   IF done > 0 THEN
@@ -137,7 +157,7 @@ BEGIN
   RETURN done;
 END $$;
 COMMENT ON FUNCTION audit.rewrap_conflicts(bigint[], bytea[], bytea[], bytea, text) IS
-  'Replaces records that are still as they were read, their key wrapped anew, and leaves an entry; returns how many';
+  'Replaces the wrapped keys that still stand in their records, and leaves an entry; returns how many';
 REVOKE ALL ON FUNCTION audit.rewrap_conflicts(bigint[], bytea[], bytea[], bytea, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.rewrap_conflicts(bigint[], bytea[], bytea[], bytea, text) TO citadel_app;
 
@@ -148,12 +168,14 @@ CREATE FUNCTION audit.rewrap_dead_letters(producers uuid[], epochs bigint[], seq
 DECLARE
   done bigint;
 BEGIN
-  IF cardinality(producers) > 1000 THEN
-    RAISE EXCEPTION 'at most 1000 rows a call' USING ERRCODE = 'program_limit_exceeded';
+  IF cardinality(producers) > 1000 OR cardinality(epochs) <> cardinality(producers) OR cardinality(sequences) <> cardinality(producers)
+     OR cardinality(before) <> cardinality(producers) OR cardinality(after) <> cardinality(producers) THEN
+    RAISE EXCEPTION 'at most 1000 rows a call, each before and after' USING ERRCODE = 'program_limit_exceeded';
   END IF;
-  UPDATE citadel.dead_letter d SET payload = u.after
+  UPDATE citadel.dead_letter d SET payload = audit.rewrapped(d.payload, u.before, u.after)
     FROM unnest(producers, epochs, sequences, before, after) AS u (producer, epoch, sequence, before, after)
-   WHERE d.producer = u.producer AND d.epoch = u.epoch AND d.sequence = u.sequence AND d.payload = u.before;
+   WHERE d.producer = u.producer AND d.epoch = u.epoch AND d.sequence = u.sequence
+     AND audit.rewrapped(d.payload, u.before, u.after) IS NOT NULL;
   GET DIAGNOSTICS done = ROW_COUNT;
   IF done > 0 THEN
     INSERT INTO audit.pending (action, object_type, object, reason, details)
@@ -163,7 +185,7 @@ BEGIN
   RETURN done;
 END $$;
 COMMENT ON FUNCTION audit.rewrap_dead_letters(uuid[], bigint[], bigint[], bytea[], bytea[], bytea, text) IS
-  'Replaces payloads that are still as they were read, their key wrapped anew, and leaves an entry; returns how many';
+  'Replaces the wrapped keys that still stand in their payloads, and leaves an entry; returns how many';
 REVOKE ALL ON FUNCTION audit.rewrap_dead_letters(uuid[], bigint[], bigint[], bytea[], bytea[], bytea, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.rewrap_dead_letters(uuid[], bigint[], bigint[], bytea[], bytea[], bytea, text) TO citadel_app;
 
@@ -187,14 +209,15 @@ BEGIN
   IF of_subject = '' OR why = '' OR who = '' THEN
     RAISE EXCEPTION 'an erasure needs a subject, a reason and who asked for it' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  IF cardinality(letter_epochs) <> cardinality(letter_producers) OR cardinality(letter_sequences) <> cardinality(letter_producers) THEN
+    RAISE EXCEPTION 'each dead letter has a producer, an epoch and a sequence' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   PERFORM pg_advisory_xact_lock(4850147, 4);
   PERFORM pg_advisory_xact_lock(4850147, 2);
   held := audit.hold_of_subject(of_tenant, of_subject);
-  -- What a dead letter is of, cannot be looked into here: as with what audit.conflict has.
+  -- Whose a dead letter is, cannot be looked into here, and is the caller's word alone: so any hold keeps it.
   IF held IS NULL AND cardinality(letter_producers) > 0 THEN
-    SELECT h.id INTO held FROM audit.hold h
-     WHERE h.released_at IS NULL AND coalesce(h.tenant, of_tenant) = of_tenant AND coalesce(h.subject, of_subject) = of_subject
-     ORDER BY h.placed_at, h.id LIMIT 1;
+    SELECT h.id INTO held FROM audit.hold h WHERE h.released_at IS NULL ORDER BY h.placed_at, h.id LIMIT 1;
   END IF;
   IF held IS NOT NULL THEN
     RAISE EXCEPTION 'the hold % keeps this subject''s data', held
@@ -266,6 +289,7 @@ DECLARE
   gone regclass[] := '{}';
   first_kept bigint;
   first_gone bigint;
+  there bigint;
   last_time timestamptz;
   left_over bigint;
   run uuid;
@@ -285,6 +309,12 @@ BEGIN
      WHERE i.inhparent = 'audit.entry'::regclass AND b.bounds IS NOT NULL AND NOT i.inhdetachpending ORDER BY 2
   LOOP
     EXIT WHEN part.high > below OR part.high >= head.size;
+    -- What is named below begins with 0: it must not speak for entries that went in another way.
+    IF part.low <> coalesce(first_kept, 0) AND (first_kept IS NOT NULL OR NOT EXISTS (
+         SELECT FROM audit.retention_run r WHERE r.partition = 'audit.entry 0-' || part.low - 1 AND r.held_by IS NULL)) THEN
+      RAISE EXCEPTION 'entries % to % are not there, and were not pruned', coalesce(first_kept, 0), part.low - 1
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore them from a backup first, or prune no further.';
+    END IF;
     gone := gone || part.partition;
     first_gone := coalesce(first_gone, part.low);
     first_kept := part.high;
@@ -295,11 +325,17 @@ BEGIN
   IF first_kept % 256 <> 0 THEN
     RAISE EXCEPTION 'the log can begin at a multiple of 256 only, not at %', first_kept USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  SELECT max(time) INTO last_time FROM audit.entry WHERE idx < first_kept;
+  SELECT count(*), max(time) INTO there, last_time FROM audit.entry WHERE idx < first_kept;
+  IF there <> first_kept - first_gone THEN
+    RAISE EXCEPTION '% entries below % are not there, and were not pruned', first_kept - first_gone - there, first_kept
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Restore them from a backup first, or prune no further.';
+  END IF;
   SELECT min(idx) INTO left_over
     FROM (SELECT min(idx) AS idx FROM audit.event WHERE time <= last_time AND idx < first_kept
           UNION ALL SELECT min(idx) FROM audit.sealed WHERE time <= last_time AND idx < first_kept
-          UNION ALL SELECT min(idx) FROM audit.conflict WHERE idx < first_kept) l;
+          UNION ALL SELECT min(idx) FROM audit.conflict WHERE idx < first_kept
+          UNION ALL SELECT min(e.idx) FROM citadel.dead_letter d JOIN audit.entry e USING (producer, epoch, sequence)
+                     WHERE e.idx < first_kept) l;
   IF left_over IS NOT NULL THEN
     RAISE EXCEPTION 'the content of entry % is still there', left_over
       USING ERRCODE = 'object_in_use', HINT = 'Retention drops content when its time is over and no hold covers it; entries go after it.';
@@ -307,12 +343,12 @@ BEGIN
   FOR part IN SELECT u.partition FROM unnest(gone) AS u (partition) LOOP
     EXECUTE format('DROP TABLE %s', part.partition);
   END LOOP;
-  named := first_gone || '-' || first_kept - 1;
+  named := '0-' || first_kept - 1;  -- with what went before: so the newest says it all
   INSERT INTO audit.retention_run (before, events, retention, ran_by, partition)
   VALUES (last_time, first_kept - first_gone, 3, who, 'audit.entry ' || named) RETURNING id INTO run;
   INSERT INTO audit.pending (id, action, object_type, object, reason, details)
   VALUES (run, 'audit.retention_run', 'audit_entries', named, why,
-          json_build_object('entries', first_kept - first_gone, 'first_kept', first_kept, 'last_time', last_time, 'ran_by', who));
+          json_build_object('entries', first_kept - first_gone, 'first_gone', first_gone, 'first_kept', first_kept, 'last_time', last_time, 'ran_by', who));
   RETURN first_kept - first_gone;
 END $$;
 COMMENT ON FUNCTION audit.prune_entries(bigint, text, text) IS

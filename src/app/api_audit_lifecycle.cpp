@@ -320,9 +320,9 @@ Task<Result<std::string>> retention_run(ApiContextPtr context, Request& request)
     out.key("held_by").text(month.hold.to_string()).end_object();
   }
   out.end_array().key("failed").begin_array();
-  for (const auto& month : run.failed) {
-    out.begin_object().key("month").text(audit::to_string(month.month));
-    out.key("detail").text(http::problem_of(month.error).detail).end_object();
+  for (const auto& failed : run.failed) {
+    out.begin_object().key("month").text(failed.name);
+    out.key("detail").text(http::problem_of(failed.error).detail).end_object();
   }
   out.end_array().key("leftovers").begin_array();
   for (const auto& some : run.leftovers) {

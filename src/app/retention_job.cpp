@@ -63,9 +63,9 @@ void RetentionJob::note(const Result<audit::RetentionRun>& run) {
     log::info("audit", "conflicts or dead letters were dropped, because their time is over",
               {{"what", leftovers.name}, {"rows", leftovers.rows}});
   }
-  for (const auto& month : run->failed) {
+  for (const auto& failed : run->failed) {
     log::warning("audit", "contents that are due could not be dropped; the next run tries again",
-                 {{"month", audit::to_string(month.month)}, {"error", month.error}});
+                 {{"month", failed.name}, {"error", failed.error}});
   }
 }
 

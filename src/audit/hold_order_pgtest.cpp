@@ -35,9 +35,17 @@ class HoldOrderTest : public AuditTest {
     ASSERT_TRUE(done) << done.error().to_string();
   }
   void end(std::string_view how) { ASSERT_TRUE(run(other_->execute_simple(how, soon()))); }
+  static constexpr std::string_view holds = "l.locktype = 'advisory' and l.classid = 4850147 and l.objid = 4";
+  std::string count_locks(std::string_view which) {
+    return sql(
+        fmt::format("select count(*) from pg_locks l where {} and l.database = (select oid from pg_database "
+                    "where datname = current_database())",
+                    which));
+  }
   // Starts `work`, and ends the other transaction once that waits for it, or has not waited.
   template <class T>
-  Result<T> after_waiting(Task<Result<T>> work, std::string_view how = "commit") {
+  Result<T> after_waiting(Task<Result<T>> work, std::string_view how = "commit",
+                          std::string_view lock = holds) {
     std::optional<Result<T>> out;
     aio::Gate gate(context_.get_executor());
     gate.spawn("work", [](Task<Result<T>> task, std::optional<Result<T>>& into) -> Task<> {
@@ -46,10 +54,9 @@ class HoldOrderTest : public AuditTest {
     const auto deadline = soon();
     bool waits = false;
     while (!waits && !out && !deadline.expired()) {
-      waits = sql("select count(*) from pg_locks where locktype = 'advisory' and classid = 4850147 and "
-                  "objid = 4 and not granted and database = (select oid from pg_database where datname = "
-                  "current_database())") == "1";
+      waits = count_locks(fmt::format("{} and not l.granted", lock)) == "1";
     }
+    advisory_had_ = count_locks("l.locktype = 'advisory' and l.granted");
     EXPECT_TRUE(waits) << "it did not wait for the other's lock";
     end(how);
     EXPECT_TRUE(run(gate.drain(soon())));
@@ -61,6 +68,7 @@ class HoldOrderTest : public AuditTest {
   }
 
   std::unique_ptr<pg::Connection> other_;
+  std::string advisory_had_;  // by all, while it waited
 };
 
 TEST_F(HoldOrderTest, AnErasureWaitsForAHoldAndIsRefused) {
@@ -74,6 +82,25 @@ TEST_F(HoldOrderTest, AnErasureWaitsForAHoldThatIsNotPlacedAndGoesOn) {
   const auto done = after_waiting(erase(), "rollback");
   ASSERT_TRUE(done) << done.error().to_string();
   EXPECT_EQ(done->events, 1);
+}
+
+// The letter cannot be seen before the locks are had.
+TEST_F(HoldOrderTest, AnErasureReachesALetterThatComesMeanwhile) {
+  const auto frame = frame_of(sealed_event_of("acme", "ada"));
+  begin(fmt::format(
+      "select pg_advisory_xact_lock(4850147, 4); insert into citadel.dead_letter (producer, epoch, "
+      "sequence, id, kind, reason, payload) values ('{}', 100, 1, '{}', 2, 'refused', '\\x{}')",
+      origin_.producer.to_string(), frame.id.to_string(), to_hex(as_bytes(frame.payload))));
+  const auto done = after_waiting(erase());
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->dead_letters, 1);
+}
+
+TEST_F(HoldOrderTest, AnErasureReadsTheLettersWithoutALock) {
+  begin("lock table citadel.dead_letter in access exclusive mode");
+  const auto done = after_waiting(erase(), "commit", "l.relation = 'citadel.dead_letter'::regclass");
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(advisory_had_, "0");
 }
 
 TEST_F(HoldOrderTest, ADropWaitsForAHoldAndLeavesItsMonth) {

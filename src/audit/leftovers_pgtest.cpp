@@ -26,8 +26,10 @@ class LeftoversTest : public AuditTest {
   }
   // A dead letter that can be read, as where PostgreSQL refused its row; one that cannot where `subject` is
   // empty.
-  void add_letter(const std::string& subject) {
-    const auto frame = frame_of(sealed_event_of("acme", subject.empty() ? "nobody" : subject));
+  void add_letter(const std::string& subject, std::size_t prompt_bytes = 20) {
+    Event event = sealed_event_of("acme", subject.empty() ? "nobody" : subject);
+    event.group(Group::prompt) = '"' + std::string(prompt_bytes, 'p') + '"';
+    const auto frame = frame_of(event);
     sql(
         fmt::format("insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
                     "values ('{}', {}, {}, '{}', 2, 'refused', '\\x{}')",
@@ -40,9 +42,28 @@ class LeftoversTest : public AuditTest {
         table, time.count()));
   }
   std::string count(const std::string& table) { return sql("select count(*) from " + table); }
-  RetentionRun run_now() {
+  // An event of some time ago, which arrived then.
+  void append_old(days age, std::string action) {
+    Event event = sealed_event_of("acme", "ada");
+    event.action = std::move(action);
+    event.time = event.received_at = system_clock().wall() - age;
+    event.id = new_uuid7(event.time, random_);
+    append({frame_of(event)});
+  }
+  // What is in both tables, as digests.
+  std::string bytes() {
+    return sql(
+        "select sha256(record) from audit.conflict union all select sha256(payload) from "
+        "citadel.dead_letter");
+  }
+  // What the daemon's role gets, or why it does not.
+  std::string as_app(const std::string& statement) {
+    const auto rows = sql_as_app(statement);
+    return rows ? std::string((*rows)[0].get<std::string_view>(0)) : rows.error().to_string();
+  }
+  RetentionRun run_now(Deadline deadline = soon()) {
     const auto done =
-        run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon()));
+        run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), deadline));
     EXPECT_TRUE(done) << done.error().to_string();
     return done.value_or(RetentionRun{});
   }
@@ -160,6 +181,50 @@ TEST_F(LeftoversTest, AHoldKeepsWhatItMayCoverAndIsNamedOnce) {
   EXPECT_EQ(count("citadel.dead_letter"), "0");
 }
 
+TEST_F(LeftoversTest, WhereOneCannotGoTheOthersDoAndAllIsTold) {
+  append_old(days(400), "inference.complete");
+  append_conflict("ada");
+  add_letter("ada");
+  age("audit.conflict", days(400));
+  age("citadel.dead_letter", days(2'500));
+  const auto busy = session_with("lock table audit.conflict in share mode");
+  const auto done = run_now();
+  EXPECT_EQ(done.dropped.size(), 1u);
+  ASSERT_EQ(done.failed.size(), 1u);
+  EXPECT_EQ(done.failed[0].name, "audit.conflict short/" + month_of(days(400)));
+  ASSERT_EQ(done.leftovers.size(), 1u);
+  EXPECT_EQ(done.leftovers[0].name, "citadel.dead_letter extended/" + month_of(days(2'500)));
+  ASSERT_TRUE(run(busy->execute_simple("commit", soon())));
+  EXPECT_EQ(run_now().leftovers.size(), 1u);
+}
+
+TEST_F(LeftoversTest, WhatWasDroppedIsToldWhereTheTimeIsUsedUp) {
+  append_old(days(400), "inference.complete");
+  append_old(days(500), "key.denied");
+  append_conflict("ada");
+  age("audit.conflict", days(400));
+  sql("alter function audit.drop_month(bigint[], smallint, timestamptz, text) set lock_timeout = 0");
+  const auto busy = session_with("lock table audit.event_standard in access share mode");
+  const auto done = run_now(Deadline::after(5s));
+  EXPECT_EQ(done.dropped.size(), 1u);
+  ASSERT_EQ(done.failed.size(), 1u);
+  EXPECT_EQ(done.failed[0].name, "standard/" + month_of(days(500)));
+  EXPECT_TRUE(done.leftovers.empty());
+}
+
+TEST_F(LeftoversTest, NoneComesBetweenTheLookAndTheDrop) {
+  append_conflict("ada");
+  age("audit.conflict", days(400));
+  const auto busy = session_with("select pg_advisory_xact_lock(4850147, 2)");
+  auto dropped = sql_meanwhile(fmt::format(
+      "select outcome from audit.drop_leftovers(array[{}, {}, {}]::bigint[], 'audit.conflict', 1::smallint, "
+      "'{}-01T00:00:00Z', 'test')",
+      keep[0].count(), keep[1].count(), keep[2].count(), month_of(days(400))));
+  wait_for_a_waiter();
+  ASSERT_TRUE(run(busy->execute_simple("commit", soon())));
+  EXPECT_EQ(dropped.get(), "dropped");
+}
+
 TEST_F(LeftoversTest, WhatWentOfThemExcusesNoEventThatIsMissing) {
   append_conflict("ada");
   age("audit.conflict", days(400));
@@ -187,10 +252,27 @@ TEST_F(LeftoversTest, AnErasureReachesBoth) {
   EXPECT_EQ(fault(), "");
 }
 
+TEST_F(LeftoversTest, OfLargeOnesAPageIsFullSooner) {
+  for (int i = 0; i < 4; ++i) add_letter("ada", 3 << 20);
+  std::vector<crypto::AesGcmKey> both;
+  both.push_back(crypto::AesGcmKey::generate());
+  both.push_back(std::move(masters_.front()));
+  const auto done = run(rotate_subject_keys(*database_, AuditKeys::derive(both), legal, soon()));
+  ASSERT_TRUE(done) << done.error().to_string();
+  EXPECT_EQ(done->leftovers.dead_letters, 4u);
+  append_pending();
+  EXPECT_EQ(
+      sql("select string_agg(reason, '|') from audit.event where action = 'audit.key_rotated'"),
+      "2 keys in citadel.dead_letter were wrapped anew|2 keys in citadel.dead_letter were wrapped anew");
+  EXPECT_EQ(erase("ada")->dead_letters, 4);
+}
+
 TEST_F(LeftoversTest, OfOneOfWhomOnlyALetterIsLeftThatGoesUnlessItIsHeld) {
   add_letter("ada");
-  for (const HoldScope& scope : {HoldScope{.tenant = "acme"}, HoldScope{.from = system_clock().wall()},
-                                 HoldScope{.object_type = "model_version", .object = "fraud/7"}}) {
+  // Another's holds it too: whose it is, is the daemon's word alone.
+  for (const HoldScope& scope :
+       {HoldScope{.tenant = "acme"}, HoldScope{.from = system_clock().wall()},
+        HoldScope{.object_type = "model_version", .object = "fraud/7"}, HoldScope{.subject = "eve"}}) {
     const auto hold = run(place_hold(*database_, scope, "a case", legal, soon()));
     ASSERT_TRUE(hold) << hold.error().to_string();
     const auto refused = erase("ada");
@@ -234,6 +316,39 @@ TEST_F(LeftoversTest, RotationLeavesNothingUnderTheOldKey) {
   ASSERT_TRUE(done) << done.error().to_string();
   EXPECT_EQ(done->leftovers.conflicts + done->leftovers.dead_letters, 0u);
   EXPECT_EQ(erase("ada")->conflicts, 1);
+}
+
+TEST_F(LeftoversTest, NothingButAWrappedKeyIsReplaced) {
+  append_conflict("ada");
+  add_letter("ada");
+  const auto before = bytes();
+  for (const std::string of : {"{0}", "substring({0} from 40 for 60)", "substring({0} from 2 for 8)"}) {
+    const auto old = fmt::format(fmt::runtime(of), "record"),
+               letter = fmt::format(fmt::runtime(of), "payload");
+    EXPECT_EQ(as_app(fmt::format("select audit.rewrap_conflicts(array[idx], array[{0}], "
+                                 "array[overlay({0} placing '\\x00' from 5)], '\\x00', 'test') "
+                                 "from audit.conflict",
+                                 old)),
+              "0");
+    EXPECT_EQ(as_app(fmt::format("select audit.rewrap_dead_letters(array[producer], array[epoch], "
+                                 "array[sequence], array[{0}], array[overlay({0} placing '\\x00' from 5)], "
+                                 "'\\x00', 'test') from citadel.dead_letter",
+                                 letter)),
+              "0");
+  }
+  EXPECT_EQ(bytes(), before);
+}
+
+TEST_F(LeftoversTest, WhatIsGivenInSeveralListsIsAsLongInEach) {
+  add_letter("ada");
+  EXPECT_THAT(as_app("select audit.rewrap_dead_letters(array[producer, producer], array[epoch], "
+                     "array[sequence], array[payload], array[payload], '\\x00', 'test') "
+                     "from citadel.dead_letter"),
+              HasSubstr("each before and after"));
+  EXPECT_THAT(as_app("select audit.erase_subject('acme', 'ada', 'why', 'test', array[producer, producer], "
+                     "array[epoch], array[sequence]) from citadel.dead_letter"),
+              HasSubstr("has a producer, an epoch and a sequence"));
+  EXPECT_EQ(count("citadel.dead_letter"), "1");
 }
 
 TEST_F(LeftoversTest, NobodyElseChangesAConflict) {

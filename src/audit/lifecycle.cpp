@@ -130,10 +130,15 @@ Task<Result<Erasure>> erase_subject(store::Database& database, std::string tenan
       deadline, store::Intent::write, {.name = "audit erase"},
       [&](pg::Transaction& transaction) -> Task<Result<Erasure>> {
         CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
+        // All of them before anybody waits; under the log's lock what may have come since. Twice is no harm.
+        CITADEL_CO_ASSIGN(const auto since, co_await all_visible_before(transaction, deadline));
+        CITADEL_CO_ASSIGN(auto letters,
+                          co_await letters_of_subject(transaction, tenant, subject, {}, deadline));
         CITADEL_CO_TRY(co_await transaction.execute(lock_holds, {}, deadline));
         CITADEL_CO_TRY(co_await transaction.execute(lock_log, {}, deadline));
-        CITADEL_CO_ASSIGN(const auto letters,
-                          co_await letters_of_subject(transaction, tenant, subject, deadline));
+        CITADEL_CO_ASSIGN(const auto late,
+                          co_await letters_of_subject(transaction, tenant, subject, since, deadline));
+        letters.append(late);
         const pg::Params params(tenant, subject, reason, caller.text(), letters.producers, letters.epochs,
                                 letters.sequences);
         CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(erase, params, deadline));

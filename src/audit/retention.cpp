@@ -26,8 +26,8 @@ constexpr pg::Statement select_leftovers{
     "audit leftovers plan",
     "select kept_in, retention, month, events, due_at, due_at <= clock_timestamp(), held_by "
     "from audit.leftover_months($1)"};
-constexpr pg::Statement drop_due_leftovers{"audit leftovers drop",
-                                           "select named, events, held_by from audit.drop_leftovers($1, $2)"};
+constexpr pg::Statement drop_due_leftovers{
+    "audit leftovers drop", "select outcome, events, held_by from audit.drop_leftovers($1, $2, $3, $4, $5)"};
 
 std::vector<std::int64_t> seconds_of(const KeepTimes& keep) {
   std::vector<std::int64_t> out;
@@ -55,6 +55,10 @@ Task<Result<void>> ensure_months(store::Database& database, int months_ahead, Wa
   co_return Result<void>();
 }
 
+std::string name_of(const PlannedLeftovers& planned) {
+  return fmt::format("{} {}", planned.kept_in, to_string(planned.month));
+}
+
 // Adds what became of the month.
 Task<Result<void>> drop(store::Database& database, const KeepTimes& keep, const ContentMonth& month,
                         const Caller& caller, RetentionRun& run, Deadline deadline) {
@@ -78,9 +82,13 @@ Task<Result<void>> drop(store::Database& database, const KeepTimes& keep, const 
   co_return Result<void>();
 }
 
-Task<Result<std::vector<Leftovers>>> drop_leftovers(store::Database& database, const KeepTimes& keep,
-                                                    const Caller& caller, Deadline deadline) {
-  const pg::Params params(seconds_of(keep), caller.text());
+// The same of a month of leftovers.
+Task<Result<void>> drop_leftovers(store::Database& database, const KeepTimes& keep,
+                                  const PlannedLeftovers& planned, const Caller& caller, RetentionRun& run,
+                                  Deadline deadline) {
+  const pg::Params params(seconds_of(keep), planned.kept_in,
+                          static_cast<std::int16_t>(planned.month.retention), WallTime(planned.month.month),
+                          caller.text());
   CITADEL_CO_ASSIGN(const pg::Rows rows,
                     co_await database.transact<pg::Rows>(
                         deadline, store::Intent::write, {.name = "audit leftovers drop"},
@@ -88,10 +96,23 @@ Task<Result<std::vector<Leftovers>>> drop_leftovers(store::Database& database, c
                           CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
                           co_return co_await transaction.execute(drop_due_leftovers, params, deadline);
                         }));
-  std::vector<Leftovers> out;
-  for (const pg::Row row : rows)
-    out.push_back({row.get<std::string>(0), row.get<std::int64_t>(1), row.get<std::optional<Uuid>>(2)});
-  co_return out;
+  const pg::Row row = rows[0];
+  if (row.get<std::string_view>(0) != "not due") {
+    run.leftovers.push_back({name_of(planned), row.get<std::int64_t>(1), row.get<std::optional<Uuid>>(2)});
+  }
+  co_return Result<void>();
+}
+
+Task<Result<void>> drop_all_leftovers(store::Database& database, const KeepTimes& keep, const Caller& caller,
+                                      RetentionRun& run, Deadline deadline) {
+  CITADEL_CO_ASSIGN(const auto plan, co_await plan_leftovers(database, keep, deadline));
+  for (const PlannedLeftovers& planned : plan) {
+    if (!planned.due) continue;
+    const auto done = co_await drop_leftovers(database, keep, planned, caller, run, deadline);
+    if (!done) run.failed.push_back({name_of(planned), done.error()});
+    if (deadline.expired()) break;
+  }
+  co_return Result<void>();
 }
 
 }  // namespace
@@ -142,10 +163,11 @@ Task<Result<RetentionRun>> run_retention(store::Database& database, KeepTimes ke
   for (const PlannedMonth& planned : plan) {
     if (!planned.due) continue;
     const auto done = co_await drop(database, keep, planned.month, caller, run, deadline);
-    if (!done) run.failed.push_back({planned.month, done.error()});
-    if (deadline.expired()) break;
+    if (!done) run.failed.push_back({to_string(planned.month), done.error()});
+    if (deadline.expired()) co_return run;
   }
-  CITADEL_CO_ASSIGN(run.leftovers, co_await drop_leftovers(database, keep, caller, deadline));
+  const auto done = co_await drop_all_leftovers(database, keep, caller, run, deadline);
+  if (!done) run.failed.push_back({"conflicts and dead letters", done.error()});
   co_return run;
 }
 

@@ -59,8 +59,8 @@ struct HeldMonth {
   std::string partition;
   Uuid hold;
 };
-struct FailedMonth {
-  ContentMonth month;
+struct FailedDrop {
+  std::string name;  // "short/2026-01"; of leftovers "audit.conflict short/2026-01"
   Error error;
 };
 struct Leftovers {
@@ -71,13 +71,14 @@ struct Leftovers {
 struct RetentionRun {
   std::vector<DroppedMonth> dropped = {};
   std::vector<HeldMonth> held = {};
-  std::vector<FailedMonth> failed = {};
+  std::vector<FailedDrop> failed = {};
   std::vector<Leftovers> leftovers = {};
 };
 enum class RetentionDrops : std::uint8_t { nothing, due };
 // Makes this month's partitions of all classes and those of the next `months_ahead`, then drops what is due,
-// a transaction each. Safe to run on several daemons at once. Where one month fails (unavailable: its table
-// was busy), the others have their turn all the same, until the deadline, and the next run tries it again.
+// leftovers last, a transaction each. Safe to run on several daemons at once. Where one month fails
+// (unavailable: its table was busy), the others have their turn all the same, until the deadline, and the
+// next run tries it again. An error only where nothing was dropped yet.
 Task<Result<RetentionRun>> run_retention(store::Database& database, KeepTimes keep, int months_ahead,
                                          RetentionDrops drops, Caller caller, WallTime now,
                                          Deadline deadline);

@@ -218,13 +218,76 @@ TEST_F(RetentionTest, ABusyMonthIsLeftForTheNextRunAndTheOthersGo) {
       run(run_retention(*database_, keep, 1, RetentionDrops::due, legal, system_clock().wall(), soon()));
   ASSERT_TRUE(done) << done.error().to_string();
   ASSERT_EQ(done->failed.size(), 1u);
-  EXPECT_EQ(to_string(done->failed[0].month), "short/" + month_of(days(400)));
+  EXPECT_EQ(done->failed[0].name, "short/" + month_of(days(400)));
   EXPECT_NE(done->failed[0].error.code, Code::internal);
   ASSERT_EQ(done->dropped.size(), 1u);
   EXPECT_EQ(to_string(done->dropped[0].month), "standard/" + month_of(days(500)));
   EXPECT_EQ(sql("select count(*) from audit.retention_run"), "1");
   ASSERT_TRUE(run((*reader)->execute_simple("rollback", soon())));
   EXPECT_EQ(run_now().dropped.size(), 1u);
+}
+
+// Of a log whose partitions are of 256 entries, the last but of what follows.
+class PruneTest : public RetentionTest {
+ protected:
+  void SetUp() override {
+    RetentionTest::SetUp();
+    std::vector<journal::Frame> frames;
+    for (int i = 0; i < 1'100; ++i) frames.push_back(frame_of(event_of()));
+    append(frames);
+    std::string moved =
+        "alter table audit.entry detach partition audit.entry_000000; "
+        "alter table audit.entry_000000 rename to entry_large; ";
+    for (int low = 0; low <= 1'024; low += 256) {
+      moved += fmt::format(
+          "create table audit.entry_small_{0} (like audit.entry including all); "
+          "alter table audit.entry attach partition audit.entry_small_{0} for values from "
+          "({0}) to ({1}); select audit.guard('audit.entry_small_{0}'); ",
+          low, low < 1'024 ? low + 256 : 4'194'304);
+    }
+    ASSERT_EQ(
+        sql(moved + "insert into audit.entry select * from audit.entry_large; drop table audit.entry_large"),
+        "");
+    sql("set citadel.audit_erasing = 'on'; delete from audit.event; delete from audit.sealed");
+  }
+  void remove_entry(int index) {
+    const auto partition = fmt::format("audit.entry_small_{}", index / 256 * 256);
+    sql(fmt::format("alter table {0} disable trigger append_only; delete from {0} where idx = {1}", partition,
+                    index));
+  }
+  std::string prune(int below) {
+    return sql(fmt::format("select audit.prune_entries({}, 'their time is over', 'ops')", below));
+  }
+};
+
+TEST_F(PruneTest, TheNewestEntrySaysAllThatWent) {
+  EXPECT_EQ(prune(300), "256");
+  EXPECT_EQ(prune(300), "0");
+  EXPECT_EQ(prune(800), "512");
+  EXPECT_EQ(sql("select min(idx) from audit.entry"), "768");
+  EXPECT_EQ(entries(), "audit_entries 0-255 their time is over\naudit_entries 0-767 their time is over");
+  EXPECT_EQ(sql("select partition, events from audit.retention_run order by at"),
+            "audit.entry 0-255|256\naudit.entry 0-767|512");
+}
+
+TEST_F(PruneTest, NobodySpeaksForEntriesThatWentWithoutAWord) {
+  remove_entry(600);
+  EXPECT_EQ(prune(300), "256");
+  EXPECT_THAT(prune(800), HasSubstr("1 entries below 768 are not there"));
+  sql("drop table audit.entry_small_512");
+  EXPECT_THAT(prune(1'024), HasSubstr("entries 512 to 767 are not there, and were not pruned"));
+  EXPECT_EQ(prune(512), "256");
+  EXPECT_THAT(prune(1'024), HasSubstr("entries 0 to 767 are not there, and were not pruned"));
+  EXPECT_EQ(sql("select count(*) from audit.retention_run"), "2");
+}
+
+TEST_F(PruneTest, NotBeforeADeadLetterOfOneOfThemIsGone) {
+  sql("insert into citadel.dead_letter (producer, epoch, sequence, id, kind, reason, payload) "
+      "select producer, epoch, sequence, id, 2, 'refused', 'x' from audit.entry where idx = 300");
+  EXPECT_EQ(prune(300), "256");
+  EXPECT_THAT(prune(512), HasSubstr("the content of entry 300 is still there"));
+  sql("delete from citadel.dead_letter");
+  EXPECT_EQ(prune(512), "256");
 }
 
 TEST_F(RetentionTest, NothingIsKeptForLessThanADay) {

@@ -72,15 +72,16 @@ Result<void> LogWalk::take(const audit::ExportedEntry& entry) {
   return builder_.size() % compare_every == 0 ? compare_tiles() : Result<void>();
 }
 
-// What the envelope says was held against the leaf before. A later pruning may have taken more.
+// What the envelope says was held against the leaf before. A later pruning may have taken more. Nobody prunes
+// what comes after the entry that says so.
 Result<void> LogWalk::look_for_pruning(const audit::ExportedEntry& entry) {
   if (pruning_entry_ || !entry.envelope) return {};
   CITADEL_ASSIGN(const auto leaf, audit::decode_leaf(as_bytes(entry.leaf)));
   if (leaf.action_class != audit::ActionClass::audit) return {};
   CITADEL_ASSIGN(const auto event, audit::decode_envelope(as_bytes(entry.envelope->bytes)));
-  if (event.action == audit::retention_run_action && event.object.type == entries_type &&
-      entries_named(event.object.id) >= pruned_.first)
-    pruning_entry_ = entry.index;
+  if (event.action != audit::retention_run_action || event.object.type != entries_type) return {};
+  const auto named = entries_named(event.object.id);
+  if (named >= pruned_.first && named <= entry.index) pruning_entry_ = entry.index;
   return {};
 }
 

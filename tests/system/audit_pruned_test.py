@@ -44,6 +44,7 @@ def topic(shown, title):
 
 
 def prune(audit):
+    """Twice: the second entry speaks for both."""
     prune_them = f"SELECT audit.prune_entries({PRUNED + 100}, 'their time is over', 'ops')"
     audit.psql(SMALL_PARTITIONS)
     refused = subprocess.run(["psql", "-X", "-h", "127.0.0.1", "-p", str(audit.citadel.postgres), "-U", "citadel_owner", "-d",
@@ -51,10 +52,12 @@ def prune(audit):
                              env=dict(PGPASSWORD=(audit.citadel.data / "secrets" / "citadel_owner.password").read_text().strip(),
                                       PATH="/usr/bin:/bin"))
     assert refused.returncode != 0 and "the content of entry 0 is still there" in refused.stderr, refused
-    # As retention leaves them, when their months are over.
-    audit.psql(past_triggers(f"DELETE FROM audit.event WHERE idx < {PRUNED}; DELETE FROM audit.sealed WHERE idx < {PRUNED}"))
-    assert audit.psql(prune_them, user="citadel_owner") == str(PRUNED)
-    audit.record(3, ack="checkpoint")
+    for before, and_prune in ((256, "SELECT audit.prune_entries(300, 'the first of them', 'ops')"), (PRUNED, prune_them)):
+        # As retention leaves them, when their months are over.
+        audit.psql(past_triggers(f"DELETE FROM audit.event WHERE idx < {before}; DELETE FROM audit.sealed WHERE idx < {before}"))
+        assert audit.psql(and_prune, user="citadel_owner") == "256"
+        audit.record(3, ack="checkpoint")
+        assert audit.citadel.run_json("audit", "verify")["first"] == before
     noted = audit.entries(action="audit.retention_run")[0]
     assert noted["event"]["object"] == {"type": "audit_entries", "id": f"0-{PRUNED - 1}"}, noted
     assert noted["event"]["reason"] == "their time is over", noted
@@ -116,6 +119,11 @@ def check_tampered(audit):
     audit.psql("DROP TABLE audit.entry_small_512")
     shown = citadel.run_json("audit", "verify", expect=1)
     assert "entries 0 to 767 are not there, and no entry that is says that they were pruned" in shown["fault"], shown
+    audit.psql("INSERT INTO audit.pending (action, object_type, object, reason, details) VALUES ('audit.retention_run', "
+               "'audit_entries', '0-9999999', 'what was never there', '{}')")
+    audit.record(3, ack="checkpoint")
+    shown = citadel.run_json("audit", "verify", expect=1)
+    assert "no entry that is says that they were pruned" in shown["fault"], shown
     assert citadel.run_json("audit", "verify", "--pruned", "768")["passed"]
     assert not json.loads(report(citadel, "--json", expect=1).splitlines()[0])["verification"]["passed"]
     shown = json.loads(report(citadel, "--json", "--pruned", "768"))
