@@ -56,6 +56,21 @@ class Scanner {
     take("\"");
     return text;
   }
+  // A JSON string, as append_quoted() writes one, behind its first quote. Not empty.
+  void text(std::string& out) {
+    std::size_t end = 0;
+    while (end < rest_.size() && rest_[end] != '"') end += rest_[end] == '\\' ? 2 : 1;
+    end = std::min(end, rest_.size());
+    const auto value = json::parse(fmt::format("\"{}\"", rest_.substr(0, end)), line_limits);
+    rest_.remove_prefix(end);
+    take("\"");
+    const auto* text = value ? value->if_string() : nullptr;
+    if (text == nullptr || text->empty()) {
+      good_ = false;
+    } else {
+      out.assign(text->data(), text->size());
+    }
+  }
   void base64(std::string& out) {
     if (!from_base64(quoted(), out)) good_ = false;
   }
@@ -106,6 +121,10 @@ Result<void> append_export_entry(std::string& out, const ExportedEntry& entry) {
   std::string line = fmt::format(R"({{"index":{})", entry.index);
   append_base64(line, R"(,"leaf":")", entry.leaf);
   if (entry.tree_hash) append_base64(line, R"(,"hash":")", as_text(*entry.tree_hash));
+  if (!entry.proof.empty()) {
+    line += R"(,"proof":)";
+    append_quoted(line, entry.proof);
+  }
   if (entry.envelope) {
     append_base64(line, R"(,"salt":")", as_text(entry.envelope->salt));
     append_base64(line, R"(,"envelope":")", entry.envelope->bytes);
@@ -223,6 +242,10 @@ Result<void> ExportReader::read_entry(std::string_view line) {
   in.take(R"(,"leaf":")");
   in.base64(leaf_);
   if (in.take_if(R"(,"hash":")")) in.salt(entry.tree_hash.emplace());
+  if (in.take_if(R"(,"proof":")")) {
+    in.text(proof_);
+    entry.proof = proof_;
+  }
   if (in.take_if(R"(,"salt":")")) {
     in.salt(entry.envelope.emplace().salt);
     in.take(R"(,"envelope":")");

@@ -11,6 +11,8 @@
 //   index     decimal
 //   leaf      the bytes that the tree is made of (leaf.hpp)
 //   hash      what the tree itself holds for it; optional
+//   proof     text: a C2SP tlog-proof of the entry (tlog/proof.hpp) under the checkpoint at the end, with the
+//             leaf as its extra data; optional
 //   salt, envelope   absent where the content was erased or pruned
 //   groups    [{"group":"prompt","salt":…,"bytes":…}, …], those that were opened; absent where there are none
 //   event     the envelope and the groups for people to read, exactly as write_event() writes it; there where
@@ -76,7 +78,7 @@ class ExportReader {
   std::string checkpoint_;
   std::optional<Error> error_;
   // Reused from line to line: the bytes that an entry's views point to.
-  std::string leaf_, salt_, envelope_;
+  std::string leaf_, salt_, envelope_, proof_;
   std::vector<std::string> group_bytes_;
   std::vector<ExportedGroup> groups_;
 };

@@ -170,6 +170,7 @@ void write_class(json::Writer& out, const OcsfClass& of, const Event& event) {
 void write_unmapped(json::Writer& out, const ViewedEntry& entry) {
   out.key("unmapped").begin_object().key("class").text(to_string(entry.leaf.action_class));
   out.key("content").text(entry.event == nullptr ? "erased" : "present");
+  write_text(out, "proof", entry.proof);
   if (entry.event != nullptr) {
     const Event& event = *entry.event;
     write_text(out, "on_behalf_of", event.actor.on_behalf_of);

@@ -4,6 +4,8 @@
 #include "audit/export_verifier.hpp"
 #include "audit/log_testing.hpp"
 #include "json/lines.hpp"
+#include "tlog/proof.hpp"
+#include "tlog/test_tree.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -98,6 +100,52 @@ TEST_F(ExportTest, AnEmptyLogAndTreeHashesAndErasedContentGoThrough) {
   const auto at = out.find(",\"hash\":\"") + 9;
   out[at] = out[at] == 'A' ? 'B' : 'A';
   EXPECT_THAT(verify(out), HasSubstr("entry 0: the leaf is not the one that the tree holds"));
+}
+
+// Each entry with its proof under `note`, which is of the first `size` entries.
+std::string export_with_proofs(const TestingLog& log, std::size_t size, const std::string& note) {
+  std::vector<tlog::Hash> leaves;
+  for (const auto& entry : log.entries) leaves.push_back(tlog::leaf_hash(as_bytes(entry.leaf)));
+  tlog::LeavesReader reader(std::span(leaves).first(size));
+  std::string out;
+  append_export_header(out, {.origin = std::string(TestingLog::origin), .size = log.entries.size()});
+  std::vector<ExportedGroup> groups;
+  for (std::size_t i = 0; i < log.entries.size(); ++i) {
+    auto entry = exported(log.entries[i], i, groups);
+    std::string proof;
+    if (i < size) {
+      proof = tlog::LogProof{.extra = log.entries[i].leaf,
+                             .index = i,
+                             .inclusion = tlog::prove_inclusion(reader, i, size).value(),
+                             .checkpoint = note}
+                  .encode();
+      entry.proof = proof;
+    }
+    EXPECT_TRUE(append_export_entry(out, entry));
+  }
+  append_export_checkpoint(out, log.note());
+  return out;
+}
+
+TEST_F(ExportTest, ProofsThatAreCarriedAreCheckedToo) {
+  text = export_with_proofs(log, 40, log.note());
+  for (const std::size_t piece_bytes : {1, 1'000}) EXPECT_EQ(verify(text, 0, piece_bytes), "");
+  // One bit, wherever it is in a proof: what is no JSON any more is not as an export writes it.
+  const auto begin = text.find(R"("proof":")", text.find("{\"index\":7,")) + 9;
+  const auto end = text.find('"', begin);
+  for (auto at = begin; at < end; at += 7) {
+    const std::string changed = verify(tlog::flipped(text, at));
+    EXPECT_THAT(changed, HasSubstr("entry 7: ")) << at - begin;
+  }
+  const std::string proof = text.substr(begin, end - begin);
+  EXPECT_EQ(with(proof, ""), "line 9, entry 7: is not as an export writes it");
+  EXPECT_THAT(with(proof, "nothing"), HasSubstr("entry 7: its proof: a proof file begins with"));
+  EXPECT_EQ(with("\\nindex 7\\n", "\\nindex 8\\n"), "entry 7: its proof: is of another entry");
+  // A line without one is as good as ever, and all that are there are under the checkpoint at the end.
+  EXPECT_EQ(with(R"("proof":")" + proof + "\",", ""), "");
+  EXPECT_EQ(verify(export_with_proofs(log, 30, log.note(30))),
+            "the entries' proofs name another checkpoint than the export ends with");
+  EXPECT_THAT(verify(export_with_proofs(log, 30, log.note())), HasSubstr("entry 0: its proof: "));
 }
 
 TEST_F(ExportTest, APrunedPrefixIsTakenWhereTheOperatorSaysSo) {

@@ -1,5 +1,6 @@
 // ExportVerifier: verifies an export from its bytes and the public keys alone, in constant memory. What
-// `citadel audit verify` does without a database.
+// `citadel audit verify` does without a database. Where entries carry proofs, each must hold, and under the
+// checkpoint of the export's end: corrupt names the entry whose proof does not.
 //
 //   ExportVerifier verifier({.policy = policy});
 //   while (read(piece)) CITADEL_TRY(verifier.feed(piece));
@@ -8,6 +9,7 @@
 // Errors are those of ExportReader and of Verifier. Not thread-safe.
 #pragma once
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "audit/export_format.hpp"
@@ -30,10 +32,15 @@ class ExportVerifier {
 
  private:
   Result<void> begin(const ExportHeader& header);
+  Result<void> take(const ExportedEntry& entry);
+  Result<void> check_proof(const ExportedEntry& entry);
 
   VerifierOptions options_;
   std::uint64_t first_index_max_;
   std::optional<Verifier> verifier_;
+  // The checkpoint that the proofs name, until the end says which it must be.
+  std::string proved_note_;
+  tlog::Checkpoint proved_;
   ExportReader reader_;
 };
 

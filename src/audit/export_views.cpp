@@ -4,6 +4,7 @@
 
 #include <iterator>
 
+#include "base/base64.hpp"
 #include "base/time_text.hpp"
 
 namespace citadel::audit {
@@ -12,8 +13,7 @@ namespace {
 constexpr std::string_view csv_header =
     "index,id,time,class,retention,content,received_at,tenant,action,outcome,severity,actor_type,actor_id,"
     "auth_method,address,on_behalf_of,object_type,object_id,reason,trace_id,request_id,subject,prompt,"
-    "response,tool,"
-    "details\r\n";
+    "response,tool,details";
 
 // Whether a spreadsheet would run it.
 bool is_formula(std::string_view text) {
@@ -136,8 +136,9 @@ Severity severity_of(const ViewedEntry& entry) {
   return action ? action->severity : Severity::info;
 }
 
-void append_csv_header(std::string& out) {
+void append_csv_header(std::string& out, bool proofs) {
   out += csv_header;
+  out += proofs ? ",proof\r\n" : "\r\n";
 }
 
 void append_csv(std::string& out, const ViewedEntry& entry) {
@@ -159,6 +160,7 @@ void append_csv(std::string& out, const ViewedEntry& entry) {
     append_csv_field(out, *field);
   }
   for (const std::string& group : event.groups) append_csv_field(out, group);
+  if (!entry.proof.empty()) append_csv_field(out, entry.proof);
   out += "\r\n";
 }
 
@@ -187,6 +189,7 @@ void append_cef(std::string& out, const ViewedEntry& entry, const ViewSource& so
     append_cef_labelled(fields, "cs5", "requestId", event.request_id);
     append_cef_labelled(fields, "cs6", "onBehalfOf", event.actor.on_behalf_of);
   }
+  append_cef_field(fields, "CitadelProof", entry.proof);
   out.append(fields, 1).append("\n");  // without the first blank
 }
 
@@ -201,6 +204,7 @@ void append_syslog(std::string& out, const ViewedEntry& entry, const ViewSource&
   append_parameter(out, "index", fmt::format("{}", entry.index));
   append_parameter(out, "id", entry.leaf.id.to_string());
   append_parameter(out, "class", to_string(entry.leaf.action_class));
+  append_parameter(out, "proof", to_base64(as_bytes(entry.proof)));
   if (entry.event == nullptr) {
     out += fmt::format("] {}entry {}: its content was erased", utf8_mark, entry.index);
     return;

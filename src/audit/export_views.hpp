@@ -1,6 +1,6 @@
 // Entries for other people's tools: CSV, OCSF, CEF and RFC 5424. Views: they carry the index and the id by
-// which the entry is found and proved, and nothing to verify by themselves. An entry whose content was erased
-// or pruned is still a line, of what its leaf says.
+// which the entry is found and proved, its proof where one is given, and nothing else to verify by
+// themselves. An entry whose content was erased or pruned is still a line, of what its leaf says.
 //
 // CSV     RFC 4180, a header line first. A field that a spreadsheet would take for a formula (it begins with
 //         = + - @ tab or CR) has an apostrophe put before it.
@@ -11,6 +11,9 @@
 //         is the index.
 // Syslog  RFC 5424, facility 13 (log audit); the fields as structured data "citadel@32473", the enterprise
 //         number for documentation of RFC 5612, until we have one of our own; a sentence as message.
+//
+// A proof (ViewedEntry::proof) is the last CSV column "proof", OCSF's unmapped.proof, CEF's CitadelProof,
+// each as text; and syslog's parameter "proof", in base64, because a message is one line. It is never cut.
 //
 // Severities info, notice, warning and critical are 1, 2, 3, 5 in OCSF; 1, 4, 7, 10 in CEF; 6, 5, 4, 2 in
 // syslog. Each function appends one line; csv's ends with CR LF, the others' with LF, syslog's with nothing.
@@ -30,12 +33,14 @@ struct ViewedEntry {
   std::uint64_t index = 0;
   const Leaf& leaf;
   const Event* event = nullptr;  // nullptr: not there any more; its groups, where they were opened
+  std::string_view proof = {};   // a C2SP tlog-proof; empty: none
 };
 
 // What the catalogue says of the event's action; info where it does not know it, or the event is gone.
 Severity severity_of(const ViewedEntry& entry);
 
-void append_csv_header(std::string& out);
+// With the column of the proof, where the entries have one.
+void append_csv_header(std::string& out, bool proofs = false);
 void append_csv(std::string& out, const ViewedEntry& entry);
 
 struct ViewSource {

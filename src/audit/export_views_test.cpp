@@ -26,7 +26,7 @@ class ExportViews : public testing::Test {
     leaf.time = event.time;
     leaf.action_class = find_action(event.action).value().action_class;
     std::string out;
-    append(out, ViewedEntry{.index = 7, .leaf = leaf, .event = erased ? nullptr : &event});
+    append(out, ViewedEntry{.index = 7, .leaf = leaf, .event = erased ? nullptr : &event, .proof = proof});
     return out;
   }
   std::string csv() { return line(append_csv); }
@@ -54,7 +54,30 @@ class ExportViews : public testing::Test {
   Event event = full_event();
   Leaf leaf;
   bool erased = false;
+  std::string proof;
 };
+
+TEST_F(ExportViews, AProofIsThereAsItIsOrInBase64) {
+  EXPECT_THAT(csv() + cef() + syslog(), Not(HasSubstr("roof")));
+  EXPECT_FALSE(ocsf().at("unmapped").as_object().contains("proof"));
+  proof = "c2sp.org/tlog-proof@v1\nindex 7\nAB==\n\nexample.com/a,\"b\"\n";
+  for (const bool gone : {false, true}) {
+    erased = gone;
+    std::string header;
+    append_csv_header(header, true);
+    EXPECT_THAT(header, EndsWith(",details,proof\r\n"));
+    EXPECT_THAT(csv(),
+                EndsWith(",\"c2sp.org/tlog-proof@v1\nindex 7\nAB==\n\nexample.com/a,\"\"b\"\"\n\"\r\n"));
+    EXPECT_EQ(ocsf().at("unmapped").as_object().at("proof").as_string(), proof);
+    EXPECT_THAT(cef(),
+                EndsWith(R"( CitadelProof=c2sp.org/tlog-proof@v1\nindex 7\nAB\=\=\n\nexample.com/a,"b"\n)"
+                         "\n"));
+    EXPECT_THAT(
+        syslog(),
+        HasSubstr(
+            R"( proof="YzJzcC5vcmcvdGxvZy1wcm9vZkB2MQppbmRleCA3CkFCPT0KCmV4YW1wbGUuY29tL2EsImIiCg==")"));
+  }
+}
 
 TEST_F(ExportViews, CsvHasAFieldForEachColumn) {
   std::string header;

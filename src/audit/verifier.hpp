@@ -60,6 +60,9 @@ struct ExportedEntry {
   std::span<const ExportedGroup> groups;
   // Envelope and groups as people read them, which nobody signed: checked against write_event().
   std::optional<std::string_view> shown{};
+  // A C2SP tlog-proof of the entry, with the leaf as its extra data; empty where there is none.
+  // ExportVerifier checks it.
+  std::string_view proof{};
 };
 
 // What `shown` must be. corrupt where envelope or groups cannot be shown. CHECK: the envelope is there.

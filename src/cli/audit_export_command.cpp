@@ -16,6 +16,7 @@
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
 #include "cli/command_line.hpp"
+#include "cli/entry_proofs.hpp"
 #include "cli/export_lines.hpp"
 #include "cli/log_beginning.hpp"
 #include "cli/syslog_export.hpp"
@@ -31,6 +32,7 @@ constexpr std::uint64_t progress_entries = 10'000;
 struct ExportOptions {
   std::string file = "-", format = "jsonl";
   bool sealed = false;  // groups are left encrypted, and so left out
+  bool proofs = false;  // each entry with its own
   std::uint64_t cursor = 0;
   SyslogExportOptions syslog;
 };
@@ -59,7 +61,8 @@ class Export {
   std::filesystem::path part() const { return options_.file + ".part"; }
   std::filesystem::path state() const { return options_.file + ".part.state"; }
   std::string form_line() const {
-    return fmt::format("{}{}", options_.format, options_.sealed ? " sealed" : "");
+    return fmt::format("{}{}{}", options_.format, options_.sealed ? " sealed" : "",
+                       options_.proofs ? " proofs" : "");
   }
 
   Result<void> begin();
@@ -75,6 +78,7 @@ class Export {
   ExportForm form_;
   UniqueFd fd_;
   Progress progress_;
+  std::unique_ptr<EntryProofs> proofs_;
   tlog::CompactRange before_;  // the tree of what was pruned
   std::uint64_t size_ = 0, told_ = 0;
 };
@@ -144,8 +148,12 @@ Result<void> Export::keep_state(std::uint64_t next) {
 }
 
 Result<void> Export::stream(const std::string& origin) {
-  ExportLines lines(form_, origin, progress_.next, size_,
-                    [this](std::string_view text) { return write(text); });
+  ExportLines::Prove prove;
+  if (proofs_)
+    prove = [this](std::uint64_t index, std::string_view leaf) { return proofs_->prove(index, leaf); };
+  ExportLines lines(
+      form_, origin, progress_.next, size_, [this](std::string_view text) { return write(text); },
+      std::move(prove));
   if (progress_.bytes == 0) {
     if (form_ == ExportForm::jsonl && options_.cursor == 0) {
       std::string header;
@@ -199,6 +207,9 @@ Result<void> Export::run() {
         fmt::format("--cursor: {} is beyond the end: the signed log has {} entries", progress_.next, size_));
   }
   told_ = progress_.next;
+  if (options_.proofs) {
+    CITADEL_ASSIGN(proofs_, EntryProofs::open(context_, progress_.checkpoint));
+  }
   CITADEL_TRY(stream(checkpoint.origin));
   return end();
 }
@@ -209,6 +220,12 @@ int run_export(const Context& context, const ExportOptions& options) {
   if (!options.syslog.to.empty()) {
     if (*form != ExportForm::syslog)
       return context.report(Error(Code::invalid_argument, "--to is for --format syslog"));
+    if (options.proofs) {
+      return context.report(
+          Error(Code::invalid_argument,
+                "--proofs: not with --to: a message with its proof may be longer than the 2048 bytes that a "
+                "receiver must take (RFC 5425 §4.3.1), and what is longer it may cut; export to a file"));
+    }
     auto syslog = options.syslog;
     syslog.cursor = options.cursor;
     return run_syslog_export(context, syslog);
@@ -236,6 +253,8 @@ void add_audit_export(Command audit, Context& context) {
   command.add_option("--format", options->format, "jsonl (verifies offline), csv, ocsf, cef or syslog")
       .show_default();
   command.add_flag("--sealed", options->sealed, "Leave out prompt, response, tool and details");
+  command.add_flag("--proofs", options->proofs,
+                   "Each entry with its proof, which `check-proof` checks; all under one checkpoint");
   command.add_option("--cursor", options->cursor,
                      "Begin at this index; lines alone then, which verify no more");
   command

@@ -41,8 +41,8 @@ Result<ExportForm> parse_export_form(std::string_view text) {
 }
 
 ExportLines::ExportLines(ExportForm form, const std::string& origin, std::uint64_t first, std::uint64_t end,
-                         Write write)
-    : form_(form), write_(std::move(write)), next_(first) {
+                         Write write, Prove prove)
+    : form_(form), write_(std::move(write)), prove_(std::move(prove)), next_(first) {
   reader_ = std::make_unique<audit::ExportReader>(audit::ExportReader::Handler{
       .on_header = [](const audit::ExportHeader&) { return Result<void>(); },
       .on_entry = [this](const audit::ExportedEntry& entry) { return show(entry); }});
@@ -53,20 +53,29 @@ ExportLines::ExportLines(ExportForm form, const std::string& origin, std::uint64
 
 std::string ExportLines::heading() const {
   std::string out;
-  if (form_ == ExportForm::csv) audit::append_csv_header(out);
+  if (form_ == ExportForm::csv) audit::append_csv_header(out, prove_ != nullptr);
   return out;
 }
 
 Result<void> ExportLines::show(const audit::ExportedEntry& entry) {
   next_ = entry.index + 1;
-  if (form_ == ExportForm::jsonl) return audit::append_export_entry(lines_, entry);
+  std::string proof;
+  if (prove_) {
+    CITADEL_ASSIGN(proof, prove_(entry.index, entry.leaf));
+  }
+  if (form_ == ExportForm::jsonl) {
+    auto proved = entry;
+    proved.proof = proof;
+    return audit::append_export_entry(lines_, proved);
+  }
   CITADEL_ASSIGN(const auto leaf, audit::decode_leaf(as_bytes(entry.leaf)));
   std::optional<audit::Event> event;
   if (entry.envelope) {
     CITADEL_ASSIGN(event, audit::decode_envelope(as_bytes(entry.envelope->bytes)));
     for (const auto& group : entry.groups) event->group(group.group) = group.content.bytes;
   }
-  const audit::ViewedEntry view{.index = entry.index, .leaf = leaf, .event = event ? &*event : nullptr};
+  const audit::ViewedEntry view{
+      .index = entry.index, .leaf = leaf, .event = event ? &*event : nullptr, .proof = proof};
   switch (form_) {
     case ExportForm::jsonl:
       break;

@@ -18,10 +18,12 @@ Result<ExportForm> parse_export_form(std::string_view text);
 class ExportLines {
  public:
   using Write = std::function<Result<void>(std::string_view lines)>;
+  // The proof of an entry (audit::ExportedEntry::proof), from its index and its leaf.
+  using Prove = std::function<Result<std::string>(std::uint64_t index, std::string_view leaf)>;
 
-  // Entries [first, end) of a log. `write` gets whole lines.
-  ExportLines(ExportForm form, const std::string& origin, std::uint64_t first, std::uint64_t end,
-              Write write);
+  // Entries [first, end) of a log. `write` gets whole lines; with `prove`, each with its proof.
+  ExportLines(ExportForm form, const std::string& origin, std::uint64_t first, std::uint64_t end, Write write,
+              Prove prove = {});
 
   // Of the form, where it has one: before the first entry.
   std::string heading() const;
@@ -34,6 +36,7 @@ class ExportLines {
 
   ExportForm form_;
   Write write_;
+  Prove prove_;
   std::unique_ptr<audit::ExportReader> reader_;
   std::uint64_t next_;
   std::string lines_;

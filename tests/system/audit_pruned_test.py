@@ -89,7 +89,7 @@ def check_reports(citadel, entry):
 
 def check_export(citadel):
     key, export = citadel.run("audit", "key").strip(), str(citadel.folder / "export.jsonl")
-    citadel.run("audit", "export", "-o", export)
+    citadel.run("audit", "export", "--proofs", "-o", export)
     header = json.loads(pathlib.Path(export).read_text().splitlines()[0])
     assert header["first"] == PRUNED, header
     offline = ("audit", "verify", "--export", export, "--key", key)
