@@ -34,8 +34,8 @@ class ServiceStopTest : public testing::Test {
     config_.database.user = local::app_role;
     config_.database.tls = TlsMode::disable;
     config_.database.password_file = {servers_->password_file(local::app_role), servers_->app_password()};
-    config_.database_direct.host = owner.host;
-    config_.database_direct.port = owner.port;
+    config_.database_direct.host = servers_->direct().host;
+    config_.database_direct.port = servers_->direct().port;
     config_.database_direct.tls = TlsMode::disable;
   }
 
