@@ -106,8 +106,14 @@ use_memory_for_test_folders() {
   free_kib=$(df --output=avail -k "$memory" | tail -n 1)
   available_kib=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)
   [ "$free_kib" -ge 6291456 ] && [ "${available_kib:-0}" -ge 12582912 ] || return 0
-  TMPDIR=$(mktemp -d "$memory/citadel-test.XXXXXX")
-  chmod 755 "$TMPDIR"  # the servers' user passes through it
-  export TMPDIR
-  trap 'rm -rf "$TMPDIR"' EXIT
+  local folder
+  folder=$(mktemp -d "$memory/citadel-test.XXXXXX")
+  # shellcheck disable=SC2064  # the folder as it is now
+  trap "rm -rf '$folder'" EXIT
+  chmod 755 "$folder"  # the servers' user passes through it
+  # Containers mount it so that nothing in it can be run.
+  printf '#!/bin/sh\n' >"$folder/runs"
+  chmod 755 "$folder/runs"
+  "$folder/runs" 2>/dev/null || return 0
+  export TMPDIR=$folder
 }

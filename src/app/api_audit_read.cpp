@@ -154,12 +154,12 @@ Task<Result<Response>> export_entries(ApiContextPtr context, Request& request) {
   if (entries.next > size) {
     co_return fail(Code::invalid_argument, fmt::format("cursor: the signed log has {} entries", size));
   }
-  entries.end = entries.next + std::min(limit, size - entries.next);
   // What was pruned is stepped over.
   CITADEL_CO_ASSIGN(
       const auto begins,
       co_await on_data_plane(*context, audit::first_index(context->database, request.deadline)));
-  entries.next = std::min(std::max(entries.next, begins), entries.end);
+  entries.next = std::min(std::max(entries.next, begins), size);
+  entries.end = entries.next + std::min(limit, size - entries.next);
   CITADEL_CO_TRY(co_await record_access(context, request, "audit.exported",
                                         {.type = "audit_log", .id = context->audit->origin()},
                                         fmt::format("entries {} to {}", entries.next, entries.end)));

@@ -11,6 +11,8 @@
 #include "aio/wait.hpp"
 #include "audit/audit_testing.hpp"
 #include "audit/catalogue.hpp"
+#include "audit/lifecycle.hpp"
+#include "audit/retention.hpp"
 #include "audit/sequencer.hpp"
 #include "audit/sink.hpp"
 #include "journal/journal.hpp"
@@ -25,6 +27,10 @@ using drain::Origin;
 using drain::SinkOutcome;
 using testing::ElementsAre;
 using testing::HasSubstr;
+
+// As retention keeps the three classes where nothing else is said, and who asks for what is asked for.
+inline constexpr KeepTimes keep{std::chrono::days(184), std::chrono::days(366), std::chrono::days(2192)};
+inline const Caller legal{.actor = "user:legal", .from = "10.0.0.7", .request_id = "req-9"};
 
 inline Deadline soon() {
   return Deadline::after(60s);
@@ -222,6 +228,15 @@ class AuditTest : public testing::Test {
     tlog::TileHashReader reader(range.size(), tile_source(*tiles));
     const auto root = tlog::read_root(reader, range.size());
     return root && *root == range.root() ? "" : "the tiles";
+  }
+
+  // The keys once a master key was added before those that are there, and once those are gone.
+  struct Rotated {
+    std::shared_ptr<const AuditKeys> both, newest;
+  };
+  Rotated rotated() {
+    masters_.insert(masters_.begin(), crypto::AesGcmKey::generate());
+    return {AuditKeys::derive(masters_), AuditKeys::derive(std::span(masters_).first(1))};
   }
 
   support::Servers& servers_ = support::shared_servers();

@@ -10,8 +10,6 @@ namespace {
 
 using std::chrono::days;
 
-constexpr KeepTimes keep{days(184), days(366), days(2192)};
-const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
 constexpr std::string_view hold_ada =
     "select audit.place_hold('acme', 'ada', null, null, null, null, 'r', 'w')";
 constexpr std::string_view erase_ada = "select audit.erase_subject('acme', 'ada', 'r', 'w')";

@@ -11,9 +11,6 @@ namespace {
 
 using std::chrono::days;
 
-constexpr KeepTimes keep{days(184), days(366), days(2192)};
-const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
-
 class LeftoversTest : public AuditTest {
  protected:
   // Two events of one id, the second of which is a conflict.
@@ -254,10 +251,7 @@ TEST_F(LeftoversTest, AnErasureReachesBoth) {
 
 TEST_F(LeftoversTest, OfLargeOnesAPageIsFullSooner) {
   for (int i = 0; i < 4; ++i) add_letter("ada", 3 << 20);
-  std::vector<crypto::AesGcmKey> both;
-  both.push_back(crypto::AesGcmKey::generate());
-  both.push_back(std::move(masters_.front()));
-  const auto done = run(rotate_subject_keys(*database_, AuditKeys::derive(both), legal, soon()));
+  const auto done = run(rotate_subject_keys(*database_, rotated().both, legal, soon()));
   ASSERT_TRUE(done) << done.error().to_string();
   EXPECT_EQ(done->leftovers.dead_letters, 4u);
   append_pending();
@@ -292,12 +286,7 @@ TEST_F(LeftoversTest, RotationLeavesNothingUnderTheOldKey) {
   append_conflict("bob");
   add_letter("ada");
   add_letter("");
-  std::vector<crypto::AesGcmKey> both;
-  both.push_back(crypto::AesGcmKey::generate());
-  both.push_back(std::move(masters_.front()));
-  const auto keys = AuditKeys::derive(both);
-  both.pop_back();
-  const auto newest = AuditKeys::derive(both);
+  const auto [keys, newest] = rotated();
   EXPECT_TRUE(all_open(*keys_));
   EXPECT_FALSE(all_open(*newest));
   auto done = run(rotate_subject_keys(*database_, keys, legal, soon()));

@@ -9,8 +9,6 @@
 namespace citadel::audit {
 namespace {
 
-const Caller legal{.actor = "user:legal", .from = "10.0.0.7", .request_id = "req-9"};
-
 class LifecycleTest : public AuditTest {
  protected:
   Result<Hold> place(HoldScope scope) {
@@ -230,12 +228,7 @@ TEST_F(LifecycleTest, RotationWrapsEachKeyAnewAndCanGoOn) {
     append({frame_of(sealed_event_of("acme", subject))});
   ASSERT_TRUE(run(erase_subject(*database_, "acme", "e", "x", legal, soon())));
   append_pending();
-  std::vector<crypto::AesGcmKey> both;
-  both.push_back(crypto::AesGcmKey::generate());
-  both.push_back(std::move(masters_.front()));
-  const auto keys = AuditKeys::derive(both);
-  both.pop_back();
-  const auto newest = AuditKeys::derive(both);
+  const auto [keys, newest] = rotated();
   EXPECT_EQ(code_of(run(get_entry(*database_, first, OpenGroups::yes, *newest, soon()))), Code::corrupt);
   EXPECT_EQ(code_of(run(rotate_subject_keys(*database_, newest, legal, soon()))), Code::corrupt);
   // The second batch fails, and the first stays.

@@ -26,6 +26,12 @@ class QueriesTest : public AuditTest {
     event.reason = std::move(reason);
     return event;
   }
+  // 6,000, of which each has happened `apart` after the next.
+  void append_many(std::chrono::milliseconds apart) {
+    std::vector<journal::Frame> frames;
+    for (int i = 0; i < 6'000; ++i) frames.push_back(frame_of(reasoned(std::to_string(i), apart * i)));
+    append(frames);
+  }
   tlog::Checkpoint checkpoint() {
     const LogHead found = head();
     return {.origin = "test", .size = found.size, .root = found.root, .extensions = {}};
@@ -248,9 +254,7 @@ TEST_F(QueriesTest, WordsAreSearchedInTheirTimeAlone) {
 
 // More in the first window than a statement sorts: it is cut down, and nothing is skipped.
 TEST_F(QueriesTest, AWindowWithTooManyEventsIsCutDown) {
-  std::vector<journal::Frame> frames;
-  for (int i = 0; i < 6'000; ++i) frames.push_back(frame_of(reasoned(std::to_string(i), 90ms * i)));
-  append(frames);
+  append_many(90ms);
   const auto by_actor = reasons({.actor = "ada", .limit = 1'000});
   ASSERT_EQ(by_actor.size(), 1'000u);
   EXPECT_EQ(reasons({.text = "ada", .limit = 1'000}), by_actor);
@@ -258,9 +262,7 @@ TEST_F(QueriesTest, AWindowWithTooManyEventsIsCutDown) {
 
 // So many in a minute that no window can be cut to what a statement sorts: they are walked through.
 TEST_F(QueriesTest, ABusyMinuteIsWalkedThrough) {
-  std::vector<journal::Frame> frames;
-  for (int i = 0; i < 6'000; ++i) frames.push_back(frame_of(reasoned(std::to_string(i), 9ms * i)));
-  append(frames);
+  append_many(9ms);
   const auto by_actor = reasons({.actor = "ada", .limit = 1'000});
   ASSERT_EQ(by_actor.size(), 1'000u);
   EXPECT_EQ(reasons({.text = "ada", .limit = 1'000}), by_actor);

@@ -59,18 +59,23 @@ std::string name_of(const PlannedLeftovers& planned) {
   return fmt::format("{} {}", planned.kept_in, to_string(planned.month));
 }
 
+Task<Result<pg::Rows>> ask_to_drop(store::Database& database, const pg::Statement& statement,
+                                   const pg::Params& params, const Caller& caller, Deadline deadline) {
+  co_return co_await database.transact<pg::Rows>(
+      deadline, store::Intent::write, {.name = "audit retention"},
+      [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
+        CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
+        co_return co_await transaction.execute(statement, params, deadline);
+      });
+}
+
 // Adds what became of the month.
 Task<Result<void>> drop(store::Database& database, const KeepTimes& keep, const ContentMonth& month,
                         const Caller& caller, RetentionRun& run, Deadline deadline) {
   const pg::Params params(seconds_of(keep), static_cast<std::int16_t>(month.retention), WallTime(month.month),
                           caller.text());
   CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await database.transact<pg::Rows>(
-                        deadline, store::Intent::write, {.name = "audit retention"},
-                        [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
-                          CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
-                          co_return co_await transaction.execute(drop_month, params, deadline);
-                        }));
+                    co_await ask_to_drop(database, drop_month, params, caller, deadline));
   const pg::Row row = rows[0];
   const auto outcome = row.get<std::string_view>(0);
   if (outcome == "dropped") {
@@ -90,12 +95,7 @@ Task<Result<void>> drop_leftovers(store::Database& database, const KeepTimes& ke
                           static_cast<std::int16_t>(planned.month.retention), WallTime(planned.month.month),
                           caller.text());
   CITADEL_CO_ASSIGN(const pg::Rows rows,
-                    co_await database.transact<pg::Rows>(
-                        deadline, store::Intent::write, {.name = "audit leftovers drop"},
-                        [&](pg::Transaction& transaction) -> Task<Result<pg::Rows>> {
-                          CITADEL_CO_TRY(co_await act_for(transaction, caller, deadline));
-                          co_return co_await transaction.execute(drop_due_leftovers, params, deadline);
-                        }));
+                    co_await ask_to_drop(database, drop_due_leftovers, params, caller, deadline));
   const pg::Row row = rows[0];
   if (row.get<std::string_view>(0) != "not due") {
     run.leftovers.push_back({name_of(planned), row.get<std::int64_t>(1), row.get<std::optional<Uuid>>(2)});

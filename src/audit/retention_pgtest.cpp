@@ -12,9 +12,6 @@ namespace {
 
 using std::chrono::days;
 
-constexpr KeepTimes keep{days(184), days(366), days(2192)};
-const Caller legal{.actor = "user:legal", .from = "10.0.0.7"};
-
 class RetentionTest : public AuditTest {
  protected:
   // An event of some time ago, which arrived then.

@@ -4,7 +4,8 @@
 // A search that goes on while events arrive neither repeats nor skips one that was there at its start. A page
 // has fewer than `limit` events, and a cursor all the same, where half of the time went by before they were
 // found: go on with it. What was erased or pruned is not found. Words, and types without the thing's own id,
-// are searched back in windows of time, none of which sorts more than 5,000 events unless a minute has more.
+// are searched back in windows of time, none of which sorts more than 5,000 events; a minute in which more of
+// them match is walked through in the order of time, until the page is full.
 // All calls on the database's executor.
 #pragma once
 #include <cstdint>

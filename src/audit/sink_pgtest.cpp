@@ -116,15 +116,12 @@ TEST_F(AuditTest, AWrongMasterKeyStopsTheLogAndMakesNothingUnreadable) {
 
 TEST_F(AuditTest, AMasterKeyThatWasRotatedStillOpensTheJournal) {
   const auto frame = frame_of(sealed_event_of("acme", "ada"));
-  std::vector<crypto::AesGcmKey> both;
-  both.push_back(crypto::AesGcmKey::generate());
-  both.push_back(std::move(masters_.front()));
-  const auto rotated = AuditKeys::derive(both);
-  Sequencer sequencer(rotated, permit_, {}, system_clock());
+  const auto keys = rotated().both;
+  Sequencer sequencer(keys, permit_, {}, system_clock());
   const auto sink = make_audit_sink(sequencer);
   const auto outcome = run(append_with(*sink, origin_, {frame}));
   ASSERT_TRUE(outcome) << outcome.error().to_string();
-  const auto view = run(get_entry(*database_, 0, OpenGroups::yes, *rotated, soon()));
+  const auto view = run(get_entry(*database_, 0, OpenGroups::yes, *keys, soon()));
   ASSERT_TRUE(view) << view.error().to_string();
   EXPECT_EQ(view->groups[0].opened->bytes, R"("a secret prompt")");
 }

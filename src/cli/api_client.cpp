@@ -96,10 +96,15 @@ Result<void> ApiClient::stream(std::string target, Deadline deadline, Monotonic:
   return aio::run(*context_, read_pieces(*client_, std::move(request), deadline, patience, on_piece));
 }
 
-Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline) {
-  CITADEL_ASSIGN(const auto response, call(http::Method::get, std::move(target), "", deadline));
+Result<std::string> ApiClient::fetch(std::string target, Deadline deadline) {
+  CITADEL_ASSIGN(auto response, call(http::Method::get, std::move(target), "", deadline));
   if (response.status >= 400) return std::unexpected(error_of(response));
-  return json::parse(response.body, answer_limits);
+  return std::move(response.body);
+}
+
+Result<boost::json::value> ApiClient::get(std::string target, Deadline deadline) {
+  CITADEL_ASSIGN(const auto body, fetch(std::move(target), deadline));
+  return json::parse(body, answer_limits);
 }
 
 Error error_of(const http::ClientResponse& response) {

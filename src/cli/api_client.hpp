@@ -30,6 +30,9 @@ class ApiClient {
   Result<boost::json::value> post(std::string target, std::string body, Deadline deadline,
                                   std::vector<http::Parameter> headers = {});
 
+  // GET, and the bytes of the answer. The errors are those of get().
+  Result<std::string> fetch(std::string target, Deadline deadline);
+
   // GET, and its JSON. A status of 400 and above is an Error with the problem's detail: 401 unauthenticated,
   // 404 not_found, 400 invalid_argument, 503 unavailable, else internal.
   Result<boost::json::value> get(std::string target, Deadline deadline);

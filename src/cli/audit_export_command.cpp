@@ -104,21 +104,15 @@ Result<bool> Export::resume() {
 }
 
 Result<void> Export::begin() {
-  CITADEL_ASSIGN(const auto answer,
-                 client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
-  if (answer.status >= 400) return std::unexpected(error_of(answer));
+  CITADEL_ASSIGN(auto checkpoint, client_.fetch("/tlog/checkpoint", Deadline::after(patience)));
   CITADEL_ASSIGN(const auto first, fetch_first_index(client_));
   // Nobody prunes within a tile: what is missing there is for whoever verifies the export to name.
   const auto pruned = first % tlog::tile_width_max == 0 ? first : 0;
-  CITADEL_ASSIGN(const auto beginning,
-                 read_beginning(pruned, [this](const tlog::TilePath& path) -> Result<std::string> {
-                   CITADEL_ASSIGN(auto tile, client_.call(http::Method::get, "/tlog/" + path.encode(), "",
-                                                          Deadline::after(patience)));
-                   if (tile.status >= 400) return std::unexpected(error_of(tile));
-                   return std::move(tile.body);
+  CITADEL_ASSIGN(const auto beginning, read_beginning(pruned, [this](const tlog::TilePath& path) {
+                   return client_.fetch("/tlog/" + path.encode(), Deadline::after(patience));
                  }));
   before_ = beginning.tree.range();
-  progress_ = {std::max(options_.cursor, first), 0, answer.body};
+  progress_ = {std::max(options_.cursor, first), 0, std::move(checkpoint)};
   if (progress_.next > options_.cursor)
     context_.progress(fmt::format("the first entry that the log has is {}: it begins there\n", first));
   if (!to_file()) return {};

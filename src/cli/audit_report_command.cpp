@@ -97,9 +97,7 @@ class ReportRun {
 };
 
 Result<std::string> ReportRun::get(const std::string& path) {
-  CITADEL_ASSIGN(auto answer, client_.call(http::Method::get, path, "", Deadline::after(patience)));
-  if (answer.status >= 400) return std::unexpected(error_of(answer));
-  return std::move(answer.body);
+  return client_.fetch(path, Deadline::after(patience));
 }
 
 Result<void> ReportRun::take(const audit::ExportedEntry& entry) {

@@ -281,11 +281,9 @@ class Online {
 };
 
 Result<std::string> Online::get(const std::string& path) {
-  CITADEL_ASSIGN(auto answer, client_.call(http::Method::get, path, "", Deadline::after(patience)));
-  if (answer.status < 400) return std::move(answer.body);
-  auto error = error_of(answer);
-  in_the_way_ = is_refusal(error);
-  return std::unexpected(std::move(error));
+  auto body = client_.fetch(path, Deadline::after(patience));
+  if (!body) in_the_way_ = is_refusal(body.error());
+  return body;
 }
 
 // A daemon that meets a damaged row in the middle can only break off; asked from there on, it says why.

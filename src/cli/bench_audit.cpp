@@ -179,7 +179,7 @@ std::string bench_event_json() {
 }
 
 Result<Metrics> bench_audit_append(const Context& context, const BenchOptions& options) {
-  CITADEL_ASSIGN(const auto folder, TemporaryFolder::make());
+  CITADEL_ASSIGN(const auto folder, BenchFolder::make());
   *context.err << "a lone producer\n";
   CITADEL_ASSIGN(const auto lone, lone_producer(folder->path(), options.seconds));
   Metrics out{{"lone_event_median", "us", lone.ours_us, lone.fdatasync_us,
@@ -198,7 +198,7 @@ Result<Metrics> bench_audit_append(const Context& context, const BenchOptions& o
 }
 
 Result<Metrics> bench_audit_verify(const Context& context, const BenchOptions& options) {
-  CITADEL_ASSIGN(const auto folder, TemporaryFolder::make());
+  CITADEL_ASSIGN(const auto folder, BenchFolder::make());
   const auto path = folder->path() / "export.jsonl";
   *context.err << fmt::format("an export of {} entries\n", options.rows);
   CITADEL_ASSIGN(auto policy, write_export(path, options.rows));

@@ -157,7 +157,7 @@ struct Series {
 }  // namespace
 
 Result<Metrics> bench_http(const Context& context, const BenchOptions& options) {
-  CITADEL_ASSIGN(const auto folder, TemporaryFolder::make());
+  CITADEL_ASSIGN(const auto folder, BenchFolder::make());
   CITADEL_ASSIGN(const auto nginx, Nginx::start(folder->path()));
   CITADEL_TRY(wait_for_port(nginx->port(), Deadline::after(starts_within), folder->path()));
   CITADEL_ASSIGN(const auto ours, Ours::start());

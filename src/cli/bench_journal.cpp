@@ -109,7 +109,7 @@ Result<Metric> http_producers(const std::filesystem::path& folder, std::string n
 }  // namespace
 
 Result<Metrics> bench_journal(const Context& /*context*/, const BenchOptions& options) {
-  CITADEL_ASSIGN(const auto folder, TemporaryFolder::make());
+  CITADEL_ASSIGN(const auto folder, BenchFolder::make());
   CITADEL_ASSIGN(const auto lone, lone_producer(folder->path(), options.seconds));
   Metrics out{{"lone_append_median", "us", lone.ours_us, lone.fdatasync_us,
                "one write and fdatasync of the same bytes", GoalKind::ratio_at_most, 2}};

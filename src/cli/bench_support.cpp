@@ -75,24 +75,24 @@ bool Metric::met() const {
   return false;
 }
 
-Result<std::unique_ptr<TemporaryFolder>> TemporaryFolder::make() {
+Result<std::unique_ptr<BenchFolder>> BenchFolder::make() {
   std::string path = (std::filesystem::temp_directory_path() / "citadel-bench-XXXXXX").string();
   if (::mkdtemp(path.data()) == nullptr) return fail_errno(errno, path);
   // The servers' user must get through to its own folders below.
   std::filesystem::permissions(path, std::filesystem::perms(0711));
-  return std::unique_ptr<TemporaryFolder>(new TemporaryFolder(path, false));
+  return std::unique_ptr<BenchFolder>(new BenchFolder(path, false));
 }
 
-Result<std::unique_ptr<TemporaryFolder>> TemporaryFolder::kept(std::filesystem::path path) {
+Result<std::unique_ptr<BenchFolder>> BenchFolder::kept(std::filesystem::path path) {
   std::error_code error;
   path = std::filesystem::absolute(path);
   std::filesystem::create_directories(path, error);
   if (!error) std::filesystem::permissions(path, std::filesystem::perms(0711), error);
   if (error) return fail(Code::io_error, fmt::format("{}: {}", path.string(), error.message()));
-  return std::unique_ptr<TemporaryFolder>(new TemporaryFolder(std::move(path), true));
+  return std::unique_ptr<BenchFolder>(new BenchFolder(std::move(path), true));
 }
 
-TemporaryFolder::~TemporaryFolder() {
+BenchFolder::~BenchFolder() {
   if (kept_) return;
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
@@ -112,7 +112,7 @@ Result<std::uint16_t> free_port() {
 
 Result<BenchServers> BenchServers::start(const Context& context, const std::filesystem::path& kept) {
   BenchServers out;
-  CITADEL_ASSIGN(out.folder, kept.empty() ? TemporaryFolder::make() : TemporaryFolder::kept(kept));
+  CITADEL_ASSIGN(out.folder, kept.empty() ? BenchFolder::make() : BenchFolder::kept(kept));
   local::LocalOptions options;
   options.data = out.folder->path() / "data";
   CITADEL_ASSIGN(options.postgres_port, free_port());

@@ -43,24 +43,24 @@ struct BenchOptions {
 };
 
 // A folder under the system's temporary one, removed with this object; or one that is kept.
-class TemporaryFolder {
+class BenchFolder {
  public:
-  static Result<std::unique_ptr<TemporaryFolder>> make();
-  static Result<std::unique_ptr<TemporaryFolder>> kept(std::filesystem::path path);
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  static Result<std::unique_ptr<BenchFolder>> make();
+  static Result<std::unique_ptr<BenchFolder>> kept(std::filesystem::path path);
+  ~BenchFolder();
+  BenchFolder(const BenchFolder&) = delete;
+  BenchFolder& operator=(const BenchFolder&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  TemporaryFolder(std::filesystem::path path, bool kept) : path_(std::move(path)), kept_(kept) {}
+  BenchFolder(std::filesystem::path path, bool kept) : path_(std::move(path)), kept_(kept) {}
   std::filesystem::path path_;
   bool kept_;
 };
 
 // Private servers on free ports, stopped with this object, and removed unless they are in a kept folder.
 struct BenchServers {
-  std::unique_ptr<TemporaryFolder> folder;  // goes last
+  std::unique_ptr<BenchFolder> folder;  // goes last
   std::unique_ptr<local::LocalServers> servers;
   static Result<BenchServers> start(const Context& context, const std::filesystem::path& kept = {});
 

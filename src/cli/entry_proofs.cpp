@@ -24,13 +24,12 @@ Result<std::unique_ptr<EntryProofs>> EntryProofs::open(const Context& context,
 Result<std::string> EntryProofs::tile(const tlog::TileId& id) {
   if (auto kept = tiles_.find(id)) return std::move(kept->hashes);
   const tlog::TilePath path{.kind = tlog::TileKind::hashes, .id = id};
-  CITADEL_ASSIGN(auto answer,
-                 client_.call(http::Method::get, "/tlog/" + path.encode(), "", Deadline::after(patience)));
-  if (answer.status >= 400) return std::unexpected(error_of(answer).in(path.encode()));
-  if (answer.body.size() != id.width * tlog::hash_bytes)
+  auto hashes = client_.fetch("/tlog/" + path.encode(), Deadline::after(patience));
+  if (!hashes) return std::unexpected(std::move(hashes).error().in(path.encode()));
+  if (hashes->size() != id.width * tlog::hash_bytes)
     return fail(Code::corrupt, fmt::format("{} has another length than it must have", path.encode()));
-  tiles_.put({id, answer.body});
-  return std::move(answer.body);
+  tiles_.put({id, *hashes});
+  return hashes;
 }
 
 Result<std::string> EntryProofs::prove(std::uint64_t index, std::string_view leaf) {

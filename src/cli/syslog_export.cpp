@@ -125,10 +125,8 @@ Result<void> SyslogExport::run() {
     const auto name = to_hex(crypto::sha256(as_bytes(context_.url + " " + options_.to))).substr(0, 16);
     options_.state = folder / fmt::format("syslog-{}", name);
   }
-  CITADEL_ASSIGN(const auto answer,
-                 client_.call(http::Method::get, "/tlog/checkpoint", "", Deadline::after(patience)));
-  if (answer.status >= 400) return std::unexpected(error_of(answer));
-  CITADEL_ASSIGN(const auto note, tlog::parse_note(answer.body));
+  CITADEL_ASSIGN(const auto text, client_.fetch("/tlog/checkpoint", Deadline::after(patience)));
+  CITADEL_ASSIGN(const auto note, tlog::parse_note(text));
   CITADEL_ASSIGN(const auto checkpoint, tlog::Checkpoint::parse(note.text));
   origin_ = checkpoint.origin;
   size_ = checkpoint.size;

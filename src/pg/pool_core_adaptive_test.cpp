@@ -9,14 +9,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-PoolLimits adaptive(std::size_t size_max) {
-  auto limits = plain(size_max);
-  limits.adaptive = true;
-  limits.opening_max = size_max;
-  limits.patience = 50ms;
-  return limits;
-}
-
 TEST(PoolCore, LendsNoMoreThanTheAdaptiveLimitToTheImpatient) {
   StillPool pool(adaptive(100));
   const auto limit = pool.core.limit();

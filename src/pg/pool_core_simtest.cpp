@@ -6,14 +6,6 @@
 namespace citadel::pg {
 namespace {
 
-PoolLimits adaptive(std::size_t size_max) {
-  auto limits = plain(size_max);
-  limits.adaptive = true;
-  limits.opening_max = size_max;
-  limits.patience = 50ms;
-  return limits;
-}
-
 // A hundred callers in a closed loop against a server whose calls take as long as `duration(lent)` says.
 // Opens take `open_time`, one after the other.
 struct Load {

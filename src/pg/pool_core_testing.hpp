@@ -93,5 +93,13 @@ inline PoolLimits plain(std::size_t size_max) {
   limits.adaptive = false;
   return limits;
 }
+// The same, but that it adapts, and callers are patient for 50 ms.
+inline PoolLimits adaptive(std::size_t size_max) {
+  auto limits = plain(size_max);
+  limits.adaptive = true;
+  limits.opening_max = size_max;
+  limits.patience = 50ms;
+  return limits;
+}
 
 }  // namespace citadel::pg

@@ -134,8 +134,7 @@ def flipped_byte(servers):
         assert daemon.status()["gaps_total"] == 1 == metric(daemon, "citadel_audit_gaps_total")
         assert "acknowledged events were lost" in (daemon.folder / "serve.log").read_text()
         check_ready(daemon)
-        _, found = daemon.call("GET", "/v1/audit/events?action=audit.gap")
-        gap = wait_until(lambda: found["events"], "the gap is an entry")[0]["event"]
+        gap = wait_until(lambda: daemon.call("GET", "/v1/audit/events?action=audit.gap")[1]["events"], "the gap is an entry")[0]["event"]
         assert gap["object"]["type"] == "journal_range" and gap["object"]["id"].endswith(f"/{victim.sequence}-{victim.sequence}"), gap
         assert "lost, and recorded 1" in daemon.client("audit", "verify", "--silent")
         with AuditLoad(daemon) as more:

@@ -3,7 +3,11 @@
 cannot be shown of it, and entries that went without a word are a fault."""
 import json
 import pathlib
+import re
+import socket
 import subprocess
+import threading
+import urllib.request
 
 from audit_api import AuditApi, past_triggers
 from citadel_process import BINARY, Citadel
@@ -98,6 +102,27 @@ def check_export(citadel):
     assert shown["passed"] and shown["first"] == PRUNED, shown
 
 
+def check_streams(audit):
+    """The API's export begins with the first entry that is there, and counts from it; an export to syslog does, too."""
+    request = urllib.request.Request(f"{audit.citadel.url}/v1/audit/export?limit=3", headers={
+        "Authorization": "Bearer " + (audit.citadel.data / "admin.key").read_text().strip()})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert [json.loads(line)["index"] for line in answer] == [PRUNED, PRUNED + 1, PRUNED + 2]
+    received = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def receive():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as stream:
+                received.append(stream.read())
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        said = run(audit.citadel, "audit", "export", "--format", "syslog", "--to", f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        receiver.join(60)
+    indexes = [int(index) for index in re.findall(rb' index="(\d+)"', b"".join(received))]
+    assert indexes[0] == PRUNED and indexes == list(range(PRUNED, PRUNED + len(indexes))) and len(indexes) > 300, indexes[:3]
+    assert f"the first entry that the log has is {PRUNED}" in said and f"\n{len(indexes)} entries sent" in said, said
+
+
 def check_single_entries(audit):
     citadel = audit.citadel
     run(citadel, "audit", "get", "5", expect=1)
@@ -153,6 +178,7 @@ def main():
         check_verified(citadel, entry)
         check_reports(citadel, entry)
         check_export(citadel)
+        check_streams(audit)
         check_single_entries(audit)
         check_tampered(audit)
 

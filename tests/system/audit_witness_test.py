@@ -12,6 +12,7 @@ from audit_api import AuditApi
 from audit_witness import TOOLS, Witness, cosignatures
 from citadel_process import BINARY, Citadel, wait_until
 
+
 def check_cosigned(audit, witnesses):
     citadel = audit.citadel
     answer = audit.record(3, ack="checkpoint")
