@@ -144,7 +144,7 @@ std::size_t heap_bytes() {
 TEST_P(ConnectionRoute, StreamPassesRowsInConstantMemory) {
   run([this]() -> Task<> {
     auto db = co_await connect();
-    constexpr std::int64_t rows_total = 100'000;  // 10 MB and more, if they were kept
+    constexpr std::int64_t rows_total = 40'000;  // 4 MB and more, if they were kept
     constexpr std::size_t growth_bytes_max = 1 << 20;
     const std::size_t before = heap_bytes();
     std::size_t most = before;
@@ -168,16 +168,23 @@ TEST_P(ConnectionRoute, StreamPassesRowsInConstantMemory) {
 TEST_P(ConnectionRoute, AStreamThatIsRefusedIsCancelledAndDrained) {
   run([this]() -> Task<> {
     auto db = co_await connect();
+    // Many rows at once, of which most are drained. From PostgreSQL itself one each 10 ms after them, for
+    // longer than the deadline: only the cancel ends it. Pgpool-II may keep rows back for as long as more of
+    // them come.
+    const bool direct = GetParam() == Route::direct;
+    constexpr Statement slow{"slow_series",
+                             "SELECT i::int8 FROM generate_series(1, 50000) i WHERE i <= 20000 OR "
+                             "pg_sleep(0.01) IS NOT NULL"};
+    constexpr Statement fast{"fast_series", "SELECT i::int8 FROM generate_series(1, 200000) i"};
     std::int64_t seen = 0;
     auto refused =
-        co_await db->stream({"series", "SELECT i::int8 FROM generate_series(1, $1) i"},
-                            Params(std::int64_t{500'000}), Deadline::after(120s), [&](Row) -> Result<void> {
-                              if (++seen < 1'000) return {};
-                              return fail(Code::storage_full, "enough");
-                            });
+        co_await db->stream(direct ? slow : fast, {}, Deadline::after(120s), [&](Row) -> Result<void> {
+          if (++seen < 1'000) return {};
+          return fail(Code::storage_full, "enough");
+        });
     EXPECT_CODE(refused, Code::storage_full);
     EXPECT_EQ(seen, 1'000);
-    if (GetParam() == Route::pgpool && db->state() == SessionState::broken) {
+    if (!direct && db->state() == SessionState::broken) {
       co_return;  // Pgpool-II was late with the cancel: all rows came first, so nobody knows where it is
     }
     EXPECT_EQ(db->state(), SessionState::idle);

@@ -25,6 +25,9 @@ from citadel_process import TRACE, wait_until
 SEED = int(os.environ.get("CITADEL_TEST_SEED") or random.randrange(2**32))
 print(f"CITADEL_TEST_SEED={SEED}")
 TENANTS = ("ash", "birch")
+# Of each thread after each request that went well. A few hundred requests a second find what there is to find; more of them
+# only keep the machine busy.
+PAUSE_SECONDS = 0.02
 # Statuses of a problem document that a reader may get while the database is away; docs/errors.md.
 AWAY = (503, 504)
 
@@ -88,7 +91,7 @@ class Load:
 
     # Settled records.
 
-    def settle(self, count=300):
+    def settle(self, count=100):
         rng = random.Random(self._seeds.random())
         at = int(time.time() * 1000) - 3600_000
         records = [self.record(rng, self.known, at + i * 1000) for i in range(count)]
@@ -164,7 +167,7 @@ class Load:
                         self.acknowledged.update(r["id"] for r in records)
                 if status == 202 or self.ended.wait(0.02):
                     break
-            self.ended.wait(0.004)
+            self.ended.wait(PAUSE_SECONDS)
         connection.close()
 
     def _read(self, seed):
@@ -184,7 +187,7 @@ class Load:
                         self.wrong.append(f"{path}: {status} without a problem document: {answer}")
                 else:
                     self.wrong.append(f"{path}: {status} {answer!r}")
-            self.ended.wait(0.004 if status == 200 else 0.02)
+            self.ended.wait(PAUSE_SECONDS)
         connection.close()
 
     def __enter__(self):

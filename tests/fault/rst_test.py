@@ -46,7 +46,7 @@ def lose_commits(daemon, load):
 
 with Citadel() as servers, Daemon(servers) as daemon:
     load = Load(daemon)
-    load.settle()
+    load.settle(300)  # a long result
     invariants = Invariants(daemon, load)
     with load:
         load.wait_posted(20)
