@@ -95,8 +95,9 @@ TEST_F(GuardsTest, TheOwnersAccidentsAreRefused) {
 // A table that is new needs a decision: it is watched, or it stands here with those of which nobody decides
 // anything.
 TEST_F(GuardsTest, EachTableIsWatchedOrItsRowsAreNobodysDecision) {
-  const std::vector<std::string> watched{"audit.hold", "citadel.dead_letter", "citadel.migration",
-                                         "citadel.schema_definition", "usage.request_conflict"};
+  const std::vector<std::string> watched{
+      "audit.hold",        "audit.subject_key",         "citadel.dead_letter",
+      "citadel.migration", "citadel.schema_definition", "usage.request_conflict"};
   const std::string in_schemas =
       "from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname not in ('pg_catalog', "
       "'information_schema', 'pg_toast') and c.relkind in ('r', 'p') and not c.relispartition and {} exists "
@@ -111,7 +112,7 @@ TEST_F(GuardsTest, EachTableIsWatchedOrItsRowsAreNobodysDecision) {
       listed("not"),
       // The trail itself, which is append-only and makes its own entries.
       "audit.conflict audit.entry audit.entry_partition audit.erasure audit.event audit.head audit.pending "
-      "audit.retention_run audit.sealed audit.subject_key audit.tile "
+      "audit.retention_run audit.sealed audit.tile "
       // What the daemon writes as a matter of course.
       "citadel.commit_marker citadel.verify_probe citadel.watermark usage.model usage.request "
       "usage.rollup_day "
@@ -166,6 +167,30 @@ TEST_F(GuardsTest, SecretColumnsStayOutAndLongRowsAreCut) {
   EXPECT_THAT(sql("select audit.attach('public.thing', '{nothing}')"), HasSubstr("42703"));
 }
 
+// Whatever becomes of a key in psql is in the log, and of whom it was is not.
+TEST_F(GuardsTest, AKeyThatSomebodyChangesIsAnEntryWithoutItsSubject) {
+  append({frame_of(sealed_event_of("acme", "ada-17"))});
+  append_pending();
+  const auto row =
+      sql("select id, encode(wrapped_key, 'hex') from audit.subject_key where subject = 'ada-17'");
+  const auto id = row.substr(0, row.find('|')), key = row.substr(row.find('|') + 1);
+  sql("update audit.subject_key set wrapped_key = '\\x00' where subject = 'ada-17'");
+  sql("update audit.subject_key set subject = 'eve-17' where subject = 'ada-17'");
+  sql("delete from audit.subject_key where subject = 'eve-17'");
+  sql("truncate audit.subject_key");
+  EXPECT_EQ(sql("select action, object_type, object, tenant from audit.pending order by number"),
+            fmt::format("database.update|audit.subject_key|{0}|acme\n"
+                        "database.update|audit.subject_key|{0}|acme\n"
+                        "database.delete|audit.subject_key|{0}|acme\n"
+                        "database.truncate|audit.subject_key|all rows|default",
+                        id));
+  const auto waiting = sql("select string_agg(p::text, ' ') from audit.pending p");
+  EXPECT_THAT(waiting, HasSubstr("destroyed_at"));
+  for (const auto& secret : {std::string("ada-17"), std::string("eve-17"), key, std::string("wrapped_key")})
+    EXPECT_THAT(waiting, testing::Not(HasSubstr(secret)));
+  EXPECT_EQ(append_pending(), 4u);
+}
+
 TEST_F(GuardsTest, TheActorThatTheDaemonNamesIsBelievedFromTheDaemonAlone) {
   append_pending();
   ASSERT_TRUE(run(database_->transact<bool>(
@@ -201,8 +226,9 @@ TEST_F(GuardsTest, AChangeThatIsRolledBackLeavesNoEntry) {
 }
 
 TEST_F(GuardsTest, ErasureTakesTheContentAndLeavesTheProof) {
+  append_pending();
   ASSERT_TRUE(sql_as_app("select audit.erase_subject('acme', 'ada', 'article 17', 'dpo')"));
-  EXPECT_EQ(append_pending(), 1u);
+  EXPECT_EQ(append_pending(), 2u);  // its own, and that of the key
   EXPECT_EQ(fault(), "");
   const auto view = run(get_entry(*database_, 0, OpenGroups::yes, *keys_, soon()));
   ASSERT_TRUE(view) << view.error().to_string();

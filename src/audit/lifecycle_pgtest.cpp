@@ -251,6 +251,10 @@ TEST_F(LifecycleTest, RotationWrapsEachKeyAnewAndCanGoOn) {
             "user:legal master_key 2 keys of subjects were wrapped anew\n"
             "user:legal master_key 2 keys of subjects were wrapped anew\n"
             "user:legal master_key 2 keys of subjects were wrapped anew");
+  // The erasure of e's key and the two changes by hand; a key that is wrapped anew has none of its own.
+  EXPECT_EQ(sql("select count(*) from audit.event where action = 'database.update' and object_type = "
+                "'audit.subject_key'"),
+            "3");
   // The new master key alone opens everything.
   for (std::uint64_t index = first; index < first + 4; ++index) {
     const auto view = run(get_entry(*database_, index, OpenGroups::yes, *newest, soon()));

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
-#include <charconv>
 #include <fstream>
 #include <iostream>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "app/settings.hpp"
 #include "base/random.hpp"
 #include "cli/bench_support.hpp"
+#include "cli/pgbench.hpp"
 #include "store/database.hpp"
 #include "store/point_reader.hpp"
 
@@ -26,11 +26,6 @@ constexpr std::size_t callers = 100;
 constexpr std::size_t direct_clients = 10;
 constexpr std::size_t pipeline_depth = 10;
 constexpr auto warm_up = 2s;  // the limiter finds its level; pgbench's connects are not counted either
-
-// Its time begins before its hundred logins, which it does not count; where none of it is left, it prints no
-// throughput and is given twice the time.
-constexpr auto pgbench_time_min = 5s;
-constexpr auto pgbench_time_max = 80s;
 
 constexpr pg::Statement select_one{"bench_select_one",
                                    "select abalance from pgbench_accounts where aid = $1"};
@@ -167,15 +162,6 @@ Result<Sample> run_pipelined(const BenchServers& servers, std::chrono::seconds s
   return outcome(round);
 }
 
-std::optional<double> tps_of(const std::string& output) {
-  const auto at = output.rfind("\ntps = ");
-  if (at == std::string::npos) return std::nullopt;
-  double tps = 0;
-  const auto* const begin = output.data() + at + 7;
-  const bool read = std::from_chars(begin, output.data() + output.size(), tps).ec == std::errc();
-  return read ? std::optional(tps) : std::nullopt;
-}
-
 // pgbench's own log of transactions: client, number, microseconds, …
 double p99_of_logs(const std::filesystem::path& folder) {
   std::vector<double> latencies_ms;
@@ -188,11 +174,17 @@ double p99_of_logs(const std::filesystem::path& folder) {
   return percentile(latencies_ms, 0.99);
 }
 
+// `script`: of -f; empty: pgbench's own select.
 Result<Sample> pgbench(const BenchServers& servers, const std::filesystem::path& program,
-                       std::vector<std::string> options, bool through_pgpool, std::chrono::seconds seconds) {
+                       const std::string& script, std::size_t clients, bool through_pgpool,
+                       std::chrono::seconds seconds) {
   const auto logs = servers.folder->path() / "pgbench-log";
-  std::vector<std::string> arguments{program.string()};
-  arguments.insert(arguments.end(), options.begin(), options.end());
+  std::vector<std::string> arguments{program.string(), "-c", std::to_string(clients)};
+  if (script.empty()) {
+    arguments.emplace_back("-S");
+  } else {
+    arguments.insert(arguments.end(), {"-f", script});
+  }
   for (std::string each : {"-n", "-M", "prepared", "-j", "2"}) arguments.push_back(std::move(each));
   // Only where its latencies are asked for: writing the log costs pgbench time.
   if (through_pgpool) {
@@ -200,21 +192,17 @@ Result<Sample> pgbench(const BenchServers& servers, const std::filesystem::path&
     arguments.push_back(fmt::format("--log-prefix={}", (logs / "transactions").string()));
   }
   arguments.push_back(servers.conninfo(through_pgpool, local::app_role));
-  for (auto time = std::max(seconds, pgbench_time_min); time <= std::max(seconds, pgbench_time_max);
-       time *= 2) {
+  const auto run = [&](std::chrono::seconds time) -> Result<std::string> {
+    std::filesystem::remove_all(logs);
     std::filesystem::create_directory(logs);
     auto timed = arguments;
     timed.insert(timed.begin() + 1, {"-T", std::to_string(time.count())});
-    CITADEL_ASSIGN(const auto output, run_program(std::move(timed), time + 60s));
-    const auto tps = tps_of(output);
-    const auto p99 = p99_of_logs(logs);
-    std::filesystem::remove_all(logs);
-    if (tps) return Sample{*tps, p99};
-  }
-  return fail(
-      Code::unavailable,
-      fmt::format("pgbench's {} logins took all of its {} s, so it measured nothing; is the machine busy?",
-                  callers, pgbench_time_max.count()));
+    return run_program(std::move(timed), time + 60s);
+  };
+  CITADEL_ASSIGN(
+      const double tps,
+      pgbench_throughput({script.empty() ? "<builtin: select only>" : script, clients}, seconds, run));
+  return Sample{tps, p99_of_logs(logs)};
 }
 
 Result<void> fill(const BenchServers& servers, const std::filesystem::path& program) {
@@ -260,13 +248,11 @@ Result<Metrics> bench_sql(const Context& context, const BenchOptions& options) {
   for (int round = 1; round <= options.rounds; ++round) {
     *context.err << fmt::format("round {} of {}\n", round, options.rounds);
     CITADEL_TRY(single.add(with_database(servers, run_single, options.seconds)));
-    CITADEL_TRY(
-        theirs.add(pgbench(servers, program, {"-S", "-c", std::to_string(callers)}, true, options.seconds)));
+    CITADEL_TRY(theirs.add(pgbench(servers, program, "", callers, true, options.seconds)));
     CITADEL_TRY(coalesced.add(with_database(servers, run_coalesced, options.seconds)));
     CITADEL_TRY(pipelined.add(run_pipelined(servers, options.seconds)));
-    CITADEL_TRY(their_pipeline.add(pgbench(servers, program,
-                                           {"-f", script.string(), "-c", std::to_string(direct_clients)},
-                                           false, options.seconds)));
+    CITADEL_TRY(their_pipeline.add(
+        pgbench(servers, program, script.string(), direct_clients, false, options.seconds)));
   }
   const std::string yardstick = "pgbench -S -M prepared -c 100 through Pgpool-II";
   const double yardstick_tps = median(theirs.per_second);

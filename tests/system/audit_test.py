@@ -429,17 +429,17 @@ def check_own_entries(audit, second):
 
 def check_two_daemons(citadel):
     """They take turns at one log, also where one dies while it has its turn: no gap, no fork."""
-    audit, second = Audit(citadel), AuditDaemon(citadel, "second")
-    second.start()
-    with Load(citadel.url, admin_key(citadel), 3) as ours, Load(second.url, second.key, 3) as theirs:
-        for _ in range(3):
-            ours.wait_for_more(200)
-            theirs.wait_for_more(200)
-            second.kill()
-            ours.wait_for_more(100)
-            second.start()
-    wait_until(lambda: undrained(citadel.url, admin_key(citadel)) + undrained(second.url, second.key) < 5, "all is in the log")
-    check_own_entries(audit, second)
+    audit = Audit(citadel)
+    with AuditDaemon(citadel, "second") as second:
+        with Load(citadel.url, admin_key(citadel), 3) as ours, Load(second.url, second.key, 3) as theirs:
+            for _ in range(3):
+                ours.wait_for_more(200)
+                theirs.wait_for_more(200)
+                second.kill()
+                ours.wait_for_more(100)
+                second.start()
+        wait_until(lambda: undrained(citadel.url, admin_key(citadel)) + undrained(second.url, second.key) < 5, "all is in the log")
+        check_own_entries(audit, second)
     verified = check_all_logged(audit, ours.acknowledged + theirs.acknowledged)
     assert verified["producers"] >= 3, verified
     assert not json.loads(citadel.get("/v1/status"))["audit"]["checkpoint"]["forked"]

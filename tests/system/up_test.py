@@ -64,6 +64,8 @@ def check_in_use(running):
         setattr(other, attribute, getattr(running, attribute))
         said = refused(command(other))
         assert str(getattr(running, attribute)) in said and "in use" in said and option in said, (option, said)
+        # That is known before anything is made or started.
+        assert not any(stage in said for stage in STAGES) and not (other.data / "postgres").exists(), (option, said)
         assert not processes_of(other.folder), (option, processes_of(other.folder))
         setattr(other, attribute, free)
     shutil.rmtree(other.folder)
