@@ -361,7 +361,7 @@ Task<Result<std::vector<Recorded>>> AuditTrail::record(const std::vector<Event>&
   std::vector<journal::Record> records;
   CITADEL_CO_ASSIGN(auto out, impl.plan(events, records));
   const auto appended = records.size();
-  impl.count([&](AuditStatus& c) { c.repeated_total += out.size() - appended; });
+  if (appended < out.size()) impl.count([&](AuditStatus& c) { c.repeated_total += out.size() - appended; });
   if (appended == 0) co_return out;
   const auto durable = co_await impl.journal->append(std::move(records), deadline);
   if (!durable) {

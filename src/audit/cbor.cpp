@@ -22,23 +22,23 @@ unsigned number_of(Type type) {
 
 }  // namespace
 
-void Writer::head(unsigned major, std::uint64_t argument) {
-  const auto initial = [&](unsigned info) { out_ += static_cast<char>(major << 5 | info); };
+inline void Writer::head(unsigned major, std::uint64_t argument) {
+  const unsigned initial = major << 5;
   if (argument < one_byte) {
-    initial(static_cast<unsigned>(argument));
-  } else if (argument <= UINT8_MAX) {
-    initial(one_byte);
-    out_ += static_cast<char>(argument);
-  } else if (argument <= UINT16_MAX) {
-    initial(two_bytes);
-    append_be(out_, static_cast<std::uint16_t>(argument));
-  } else if (argument <= UINT32_MAX) {
-    initial(four_bytes);
-    append_be(out_, static_cast<std::uint32_t>(argument));
-  } else {
-    initial(eight_bytes);
-    append_be(out_, argument);
+    out_ += static_cast<char>(initial | argument);
+    return;
   }
+  const unsigned info = argument <= UINT8_MAX    ? one_byte
+                        : argument <= UINT16_MAX ? two_bytes
+                        : argument <= UINT32_MAX ? four_bytes
+                                                 : eight_bytes;
+  const std::size_t width = std::size_t{1} << (info - one_byte);
+  // The argument at the end, and the initial byte right before as much of it as counts: appended at once.
+  char raw[1 + sizeof argument];
+  store_be(raw + 1, argument);
+  char* const begin = std::end(raw) - width - 1;
+  *begin = static_cast<char>(initial | info);
+  out_.append(begin, width + 1);
 }
 
 Writer& Writer::number(std::uint64_t value) {
@@ -74,7 +74,7 @@ Writer& Writer::map(std::size_t count) {
   return *this;
 }
 
-void Reader::before_item(Type type) {
+inline void Reader::before_item(Type type) {
   if (depth_ == 0) {
     if (ended_) fail("something follows the value");
     return;
@@ -86,7 +86,7 @@ void Reader::before_item(Type type) {
 }
 
 // The item that began at `start` has been read, but for what a container holds.
-void Reader::after_item(std::size_t start) {
+inline void Reader::after_item(std::size_t start) {
   if (depth_ == 0) {
     ended_ = true;
     return;
@@ -94,7 +94,10 @@ void Reader::after_item(std::size_t start) {
   Open& open = open_[depth_ - 1];
   const bool is_key = open.is_map && open.items_left % 2 == 0;
   --open.items_left;
-  if (!is_key) return;
+  if (is_key) check_key(open, start);
+}
+
+void Reader::check_key(Open& open, std::size_t start) {
   const auto in_order = [&] {
     // Most keys are of one byte.
     if (open.key_end - open.key_start == 1 && at_ - start == 1) return bytes_[open.key_start] < bytes_[start];

@@ -96,6 +96,7 @@ class Reader {
   Bytes string(Type type);
   void before_item(Type type);
   void after_item(std::size_t start);
+  void check_key(Open& open, std::size_t start);
 
   Bytes bytes_;
   std::size_t at_ = 0;

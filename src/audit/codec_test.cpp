@@ -1,6 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
+#include <set>
+#include <thread>
+
 #include "audit/audit_testing.hpp"
 #include "audit/cbor.hpp"
 #include "audit/journal_range.hpp"
@@ -243,6 +247,22 @@ TEST_F(RecordTest, SealingTwiceGivesOtherSaltsAndKeys) {
   EXPECT_NE(one.envelope_commitment(), two.envelope_commitment());
   EXPECT_NE(one.groups[0].commitment, two.groups[0].commitment);
   EXPECT_EQ(one.envelope, two.envelope);
+}
+
+// Salts are drawn ahead, for each thread by itself.
+TEST_F(RecordTest, NoSaltIsGivenTwice) {
+  std::set<Salt> salts{Salt{}};  // an empty one would be a salt that was wiped already
+  std::mutex mutex;
+  const auto seal_many = [&] {
+    for (int i = 0; i < 50; ++i) {
+      const Record record = seal(full_event());
+      const std::lock_guard lock(mutex);
+      EXPECT_TRUE(salts.insert(record.envelope_salt).second);
+    }
+  };
+  std::thread other(seal_many);
+  seal_many();
+  other.join();
 }
 
 TEST_F(RecordTest, TheLeafNamesThePlaceAndTheCommitments) {

@@ -85,8 +85,7 @@ Result<Draft> draft_of(const journal::Frame& frame) {
   Draft draft;
   draft.source.epoch = frame.position.epoch;
   draft.source.sequence = frame.position.sequence;
-  CITADEL_ASSIGN(draft.record, decode_record(frame.id, frame.payload));
-  CITADEL_ASSIGN(draft.event, decode_envelope(as_bytes(draft.record.envelope)));
+  CITADEL_ASSIGN(draft.record, decode_record(frame.id, frame.payload, draft.event));
   if (const auto action = find_action(draft.event.action)) draft.severity = action->severity;
   return draft;
 }

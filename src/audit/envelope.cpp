@@ -2,7 +2,7 @@
 
 #include "audit/cbor_fields.hpp"
 #include "audit/record_codec.hpp"
-#include "base/bytes.hpp"
+#include "base/hex_digit.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -72,7 +72,8 @@ std::string encode_envelope(const Event& event, WallTime received_at) {
   key(Key::received_at).integer(received_at.time_since_epoch().count());
   key(Key::outcome).number(static_cast<std::uint64_t>(event.outcome));
   if (!event.trace_id.empty()) {
-    key(Key::trace_id).bytes(as_bytes(from_hex(event.trace_id).value_or("")));
+    std::array<std::byte, 16> raw{};
+    key(Key::trace_id).bytes(read_hex(event.trace_id, raw) ? Bytes(raw) : Bytes());
   }
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (!texts[i]->empty()) out.number(number_of(Key::first_text) + i).text(*texts[i]);
@@ -82,7 +83,9 @@ std::string encode_envelope(const Event& event, WallTime received_at) {
 
 Result<Event> decode_envelope(Bytes bytes) {
   cbor::Reader in(bytes);
-  Event event;
+  // Filled where it is returned: an event is twenty strings to move.
+  Result<Event> decoded;
+  Event& event = *decoded;
   const auto texts = texts_of(event);
   const std::size_t count = in.map();
   for (std::size_t i = 0; i < count && in.good(); ++i) {
@@ -100,12 +103,11 @@ Result<Event> decode_envelope(Bytes bytes) {
   }
   if (count < required) in.fail("a field that every envelope has is missing");
   if (auto finished = in.finish(); !finished) {
-    return fail(Code::corrupt, "the envelope is " + finished.error().message);
+    decoded = fail(Code::corrupt, "the envelope is " + finished.error().message);
+  } else if (auto checked = check_event(event, EventLimits::widest()); !checked) {
+    decoded = fail(Code::corrupt, "in the envelope, " + checked.error().message);
   }
-  if (auto checked = check_event(event, EventLimits::widest()); !checked) {
-    return fail(Code::corrupt, "in the envelope, " + checked.error().message);
-  }
-  return event;
+  return decoded;
 }
 
 }  // namespace citadel::audit

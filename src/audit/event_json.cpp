@@ -27,14 +27,13 @@ class EventReader {
         now_(now),
         random_(random) {}
 
-  Result<Event> read(const bj::value& value, std::string_view path) {
+  Result<void> read(const bj::value& value, std::string_view path, Event& event) {
     const bj::object* object = value.if_object();
     if (object == nullptr) {
       return fail(Code::invalid_argument, fmt::format("{}must be an object with the fields of an audit event",
                                                       path.empty() ? "" : fmt::format("{}: ", path)));
     }
     ObjectReader in(*object, path);
-    Event event;
     event.received_at = now_;
     read_identity(in, event);
     event.tenant = in.optional_text("tenant", name_limits_).value_or(default_tenant);
@@ -55,7 +54,7 @@ class EventReader {
     if (auto checked = check_event(event, limits_); !checked) {
       return fail(Code::invalid_argument, std::string(path) + checked.error().message);
     }
-    return event;
+    return {};
   }
 
  private:
@@ -163,12 +162,10 @@ Result<std::vector<Event>> parse_events(std::string_view body, json::BodyForm fo
                                      .body_bytes_max = limits.body_bytes_max,
                                      .line_bytes_max = limits.line_bytes_max,
                                      .depth_max = limits.depth_max + levels_around_groups};
-  CITADEL_TRY(json::for_each_value(body, form, body_limits,
-                                   [&](const bj::value& value, std::string_view path) -> Result<void> {
-                                     CITADEL_ASSIGN(auto event, reader.read(value, path));
-                                     events.push_back(std::move(event));
-                                     return {};
-                                   }));
+  const auto on_value = [&](const bj::value& value, std::string_view path) -> Result<void> {
+    return reader.read(value, path, events.emplace_back());
+  };
+  CITADEL_TRY(json::for_each_value(body, form, body_limits, on_value));
   return events;
 }
 

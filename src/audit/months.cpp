@@ -10,6 +10,7 @@ namespace citadel::audit {
 namespace {
 
 constexpr std::size_t months_per_statement_max = 12;
+constexpr auto window_unbounded_max = std::chrono::days(62);
 
 std::string text_of(MonthStart month) {
   return format_time(WallTime(month));
@@ -63,6 +64,12 @@ std::string bounds_sql(const MonthRange& range) {
   std::string sql = fmt::format(" and time >= '{}'", text_of(range.from));
   if (range.below) sql += fmt::format(" and time < '{}'", text_of(*range.below));
   return sql;
+}
+
+MonthRange window_months(WallTime from, WallTime below, WallTime now) {
+  MonthRange range{month_start(from)};
+  if (below < now - window_unbounded_max) range.below = next_month(month_start(below));
+  return range;
 }
 
 std::vector<MonthRange> ranges_below(MonthStart below, std::vector<MonthStart> months) {

@@ -46,6 +46,12 @@ struct MonthRange {
 // " and time >= '…' and time < '…'"
 std::string bounds_sql(const MonthRange& range);
 
+// The months of a search for from <= time < below by other indexes than those of time. A range that is
+// bounded on both sides looks, to a planner without statistics, as though it held next to nothing: it would
+// read the whole of a month that was filled a moment ago by its primary key. So what ends in the last two
+// months is bounded below alone, and the few months that follow are opened too.
+MonthRange window_months(WallTime from, WallTime below, WallTime now);
+
 // The ranges that a search reads after all from `below` on is read: newest first, the first of one month that
 // has a partition, then of 2, 4, 8, 12, 12, … of them.
 std::vector<MonthRange> ranges_below(MonthStart below, std::vector<MonthStart> months);

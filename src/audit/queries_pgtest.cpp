@@ -3,6 +3,7 @@
 #include "audit/audit_pg_testing.hpp"
 #include "audit/months.hpp"
 #include "audit/search.hpp"
+#include "base/time_text.hpp"
 
 namespace citadel::audit {
 namespace {
@@ -276,6 +277,26 @@ TEST_F(QueriesTest, WordsTypesAndPeriodsAreFoundByTheirIndex) {
                   "'simple'::regconfig, 'ada') and {} @> array['actor user'] and {} && '{{1}}'::int8[]",
                   words_sql, types_sql, periods_sql));
   EXPECT_THAT(plan, ::testing::ContainsRegex("Index Cond: .*&&.*@>.*@@")) << plan;
+}
+
+// Of a month that was filled a moment ago the planner knows nothing yet.
+TEST_F(QueriesTest, WordsAreFoundByTheirIndexWithoutStatistics) {
+  append_many(0ms);
+  const WallTime at = search({.actor = "ada", .limit = 1}).events.at(0).event.time;
+  const auto plan = sql(fmt::format(
+      "explain select idx from audit.event where {} @@ plainto_tsquery('simple'::regconfig, 'nobody'){}",
+      words_sql, bounds_sql(window_months(at - 1min, at, at))));
+  const auto month = format_time(at).substr(0, 7);
+  EXPECT_THAT(plan, ::testing::ContainsRegex(fmt::format("Index Scan on event_[a-z]+_{}{}_array",
+                                                         month.substr(0, 4), month.substr(5))));
+}
+
+TEST_F(QueriesTest, WhatIsOldIsBoundedOnBothSides) {
+  const WallTime now = testing_now;
+  EXPECT_EQ(window_months(now - 24h, now, now), (MonthRange{month_start(now - 24h)}));
+  const WallTime old = now - 24h * 63;
+  EXPECT_EQ(window_months(old - 24h, old, now),
+            (MonthRange{month_start(old - 24h), next_month(month_start(old))}));
 }
 
 TEST_F(QueriesTest, ACacheOfAnotherLogsTilesIsNotBelieved) {

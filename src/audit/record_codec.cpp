@@ -1,6 +1,7 @@
 #include "audit/record_codec.hpp"
 
 #include <fmt/format.h>
+#include <string.h>
 
 #include "audit/cbor_fields.hpp"
 #include "base/random.hpp"
@@ -15,10 +16,29 @@ constexpr std::size_t fields = 6;
 constexpr std::string_view journal_key_label = "citadel/audit/journal-key/v1";
 constexpr std::string_view subject_key_label = "citadel/audit/subject-wrapping-key/v1";
 
+// Salts that were drawn ahead, because the kernel takes as long for one as for many. Each is wiped when it is
+// given.
+class SaltSource {
+ public:
+  Salt next() {
+    if (left_ == 0) {
+      fill_secret_random(std::span(reinterpret_cast<unsigned char*>(drawn_.data()), sizeof drawn_));
+      left_ = drawn_.size();
+    }
+    Salt& drawn = drawn_[--left_];
+    const Salt salt = drawn;
+    ::explicit_bzero(drawn.data(), drawn.size());
+    return salt;
+  }
+
+ private:
+  std::array<Salt, 16> drawn_;
+  std::size_t left_ = 0;
+};
+
 Salt new_salt() {
-  Salt salt;
-  fill_secret_random({reinterpret_cast<unsigned char*>(salt.data()), salt.size()});
-  return salt;
+  thread_local SaltSource source;
+  return source.next();
 }
 
 std::string group_context(const Uuid& id, Group group) {
@@ -128,6 +148,11 @@ std::string encode_record(const Record& record) {
 }
 
 Result<Record> decode_record(const Uuid& id, std::string_view payload) {
+  Event event;
+  return decode_record(id, payload, event);
+}
+
+Result<Record> decode_record(const Uuid& id, std::string_view payload, Event& event) {
   if (payload.empty()) return fail(Code::corrupt, "the audit record is empty");
   if (payload[0] != version_1) {
     return fail(
@@ -151,11 +176,11 @@ Result<Record> decode_record(const Uuid& id, std::string_view payload) {
   if (auto finished = in.finish(); !finished) {
     return fail(Code::corrupt, "the audit record is " + finished.error().message);
   }
-  CITADEL_ASSIGN(Event event, decode_envelope(as_bytes(record.envelope)));
+  CITADEL_ASSIGN(event, decode_envelope(as_bytes(record.envelope)));
   if (event.id != id) return fail(Code::corrupt, "the audit record is another event's than its frame says");
   record.received_at = event.received_at;
-  record.tenant = std::move(event.tenant);
-  record.subject = std::move(event.subject);
+  record.tenant = event.tenant;
+  record.subject = event.subject;
   return record;
 }
 

@@ -56,6 +56,8 @@ std::string encode_record(const Record& record);
 // unsupported for a later version; corrupt where the bytes are not what encode_record makes, or are another
 // event's than `id`.
 Result<Record> decode_record(const Uuid& id, std::string_view payload);
+// The same, and what its envelope says, without groups, into `event`.
+Result<Record> decode_record(const Uuid& id, std::string_view payload, Event& event);
 
 // A data key wrapped by `from`, wrapped by `to` instead. `context` is what both bind it to: the event's id.
 // corrupt where it was not wrapped by `from`.

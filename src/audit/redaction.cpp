@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
@@ -155,6 +156,9 @@ Result<Redactor> Redactor::compile(std::vector<RedactionRule> rules) {
 }
 
 Result<std::vector<Redacted>> Redactor::apply(Event& event) const {
+  // Most events have no text to look into.
+  if (event.reason.empty() && std::ranges::all_of(event.groups, &std::string::empty))
+    return std::vector<Redacted>();
   Pass pass(*this);
   Event changed = event;
   pass.text(changed.reason);

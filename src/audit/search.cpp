@@ -242,7 +242,7 @@ Task<Result<Window>> read_window(store::Database& database, Search& search, Wall
       "with found as materialized ({}, time from audit.event where time + interval '0' >= $2 "
       "and (time + interval '0', idx) < ($3, $4){}{} limit $5) {}, (select count(*) from found) from found "
       "order by time desc, idx desc limit $1",
-      columns, where.sql(), bounds_sql({month_start(from), next_month(month_start(search.below.time))}),
+      columns, where.sql(), bounds_sql(window_months(from, search.below.time, system_clock().wall())),
       columns);
   const pg::Statement statement{"audit search by words", sql};
   CITADEL_CO_ASSIGN(const pg::Rows rows,

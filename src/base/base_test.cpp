@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "base/deadline.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/hex_digit.hpp"
 #include "base/log.hpp"
 #include "base/nearest.hpp"
 #include "base/quote.hpp"
@@ -180,6 +182,12 @@ TEST(Bytes, IntegersAndHexadecimalGoBothWays) {
   EXPECT_EQ(load_be<std::int32_t>(out.data()), -2);
   EXPECT_FALSE(from_hex("abc"));
   EXPECT_FALSE(from_hex("zz"));
+  std::array<std::byte, 2> raw{};
+  EXPECT_TRUE(read_hex("3Ac4", raw));
+  EXPECT_EQ(to_hex(raw), "3ac4");
+  EXPECT_FALSE(read_hex("3ac", raw));
+  EXPECT_FALSE(read_hex("3ac4ff", raw)) << "more than there is room for";
+  EXPECT_FALSE(read_hex("3acg", raw));
 }
 
 class FileTest : public testing::Test {

@@ -53,15 +53,8 @@ std::string to_hex(Bytes bytes) {
 }
 
 std::optional<std::string> from_hex(std::string_view text) {
-  if (text.size() % 2 != 0) return std::nullopt;
-  std::string out;
-  out.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = hex_digit(text[i]);
-    const int low = hex_digit(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high << 4 | low);
-  }
+  std::string out(text.size() / 2, '\0');
+  if (!read_hex(text, std::as_writable_bytes(std::span(out)))) return std::nullopt;
   return out;
 }
 

@@ -1,6 +1,8 @@
 #include "base/uuid.hpp"
 
-#include "base/bytes.hpp"
+#include <algorithm>
+
+#include "base/hex_digit.hpp"
 
 namespace citadel {
 namespace {
@@ -29,19 +31,18 @@ std::string Uuid::to_string() const {
 
 std::optional<Uuid> parse_uuid(std::string_view text) {
   if (text.size() != 36) return std::nullopt;
-  std::string digits;
-  digits.reserve(32);
+  std::array<char, 32> digits;
+  char* to = digits.data();
   std::size_t from = 0;
   for (const auto at : hyphens) {
     if (text[at] != '-') return std::nullopt;
-    digits += text.substr(from, at - from);
+    to = std::copy(text.begin() + from, text.begin() + at, to);
     from = at + 1;
   }
-  digits += text.substr(from);
-  const auto raw = from_hex(digits);
-  if (!raw) return std::nullopt;
+  std::copy(text.begin() + from, text.end(), to);
   Uuid id;
-  std::memcpy(id.bytes.data(), raw->data(), id.bytes.size());
+  if (!read_hex({digits.data(), digits.size()}, std::as_writable_bytes(std::span(id.bytes))))
+    return std::nullopt;
   return id;
 }
 

@@ -1,44 +1,29 @@
+// OpenSSL marks these functions as deprecated; they are there in all of its versions 3, and use the same
+// instructions. Its newer interface allocates for each digest and looks its algorithm up: for what the Merkle
+// tree and the journal hash, a block or two at a time, that costs more than the hashing does.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "crypto/sha256.hpp"
 
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include "base/check.hpp"
 
 namespace citadel::crypto {
 namespace {
 
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
-
-// Fetched once: an implicit fetch at each digest takes a lock and costs more than hashing a small frame.
-const EVP_MD* algorithm() {
-  static EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  CITADEL_CHECK(fetched != nullptr, "OpenSSL offers no SHA-256");
-  return fetched;
+void begin(SHA256_CTX& context) {
+  CITADEL_CHECK(SHA256_Init(&context) == 1, "SHA-256 does not start");
 }
 
-Context make_context() {
-  Context context(EVP_MD_CTX_new());
-  CITADEL_CHECK(context != nullptr, "no memory for a hash");
-  return context;
+void add(SHA256_CTX& context, Bytes bytes) {
+  CITADEL_CHECK(SHA256_Update(&context, bytes.data(), bytes.size()) == 1, "SHA-256 does not go on");
 }
 
-void begin(EVP_MD_CTX* context) {
-  CITADEL_CHECK(EVP_DigestInit_ex2(context, algorithm(), nullptr) == 1, "SHA-256 does not start");
-}
-
-void add(EVP_MD_CTX* context, Bytes bytes) {
-  CITADEL_CHECK(EVP_DigestUpdate(context, bytes.data(), bytes.size()) == 1, "SHA-256 does not go on");
-}
-
-Digest end(EVP_MD_CTX* context) {
+Digest end(SHA256_CTX& context) {
+  static_assert(digest_bytes == SHA256_DIGEST_LENGTH);
   Digest digest;
-  unsigned size = 0;
-  CITADEL_CHECK(EVP_DigestFinal_ex(context, reinterpret_cast<unsigned char*>(digest.data()), &size) == 1,
+  CITADEL_CHECK(SHA256_Final(reinterpret_cast<unsigned char*>(digest.data()), &context) == 1,
                 "SHA-256 does not end");
-  CITADEL_CHECK(size == digest.size(), "SHA-256 has another size");
   return digest;
 }
 
@@ -49,31 +34,31 @@ Digest sha256(Bytes bytes) {
 }
 
 Digest sha256_of_pieces(std::initializer_list<Bytes> pieces) {
-  thread_local const Context context = make_context();
-  begin(context.get());
-  for (const Bytes piece : pieces) add(context.get(), piece);
-  return end(context.get());
+  SHA256_CTX context;
+  begin(context);
+  for (const Bytes piece : pieces) add(context, piece);
+  return end(context);
 }
 
 struct Sha256::State {
-  Context context = make_context();
+  SHA256_CTX context{};
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
-  begin(state_->context.get());
+  begin(state_->context);
 }
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 Sha256::~Sha256() = default;
 
 Sha256& Sha256::update(Bytes bytes) {
-  add(state_->context.get(), bytes);
+  add(state_->context, bytes);
   return *this;
 }
 
 Digest Sha256::finish() {
-  const Digest digest = end(state_->context.get());
-  begin(state_->context.get());
+  const Digest digest = end(state_->context);
+  begin(state_->context);
   return digest;
 }
 

@@ -62,7 +62,7 @@ Writer::~Writer() {
 }
 
 Result<void> Writer::submit(Append append) {
-  const std::lock_guard lock(queue_mutex_);
+  std::unique_lock lock(queue_mutex_);
   if (failed_) {
     return fail(Code::io_error,
                 "the journal refuses records since its disk failed; mend the disk, then restart");
@@ -78,7 +78,10 @@ Result<void> Writer::submit(Append append) {
   queued_records_ += append.records.size();
   queued_bytes_ += append.bytes;
   queue_.push_back(std::move(append));
-  wake_.notify_one();
+  // A thread that waits for company is not woken by each of them: that costs more than the record itself.
+  const bool wakes = queue_.size() >= wanted_ || queued_bytes_ >= options_.gather_bytes;
+  lock.unlock();
+  if (wakes) wake_.notify_one();
   return {};
 }
 
@@ -114,9 +117,11 @@ std::optional<std::vector<Append>> Writer::take() {
 void Writer::gather_company(std::unique_lock<std::mutex>& lock) {
   if (last_group_ < 2 || stopping_) return;
   const auto longest = std::min<Monotonic::duration>(options_.gather, last_sync_ / company_wait_divisor);
+  wanted_ = last_group_;
   wake_.wait_for(lock, longest, [&] {
-    return stopping_ || queue_.size() >= last_group_ || queued_bytes_ >= options_.gather_bytes;
+    return stopping_ || queue_.size() >= wanted_ || queued_bytes_ >= options_.gather_bytes;
   });
+  wanted_ = 1;
 }
 
 void Writer::write(std::vector<Append> appends) {
@@ -348,9 +353,10 @@ void Writer::rescue(Segment& segment, std::uint64_t bytes) {
 }
 
 // Tells every member of the group; those who wait on an executor are told by one post for each executor.
+// Their records go back with it: memory is cheapest to free on the thread that it was taken on.
 void Writer::acknowledge(const std::optional<Error>& error) {
   crash_point(CrashPoint::journal_append_before_ack);
-  using Answers = std::vector<std::pair<std::shared_ptr<Append::Shot>, Result<Position>>>;
+  using Answers = std::vector<std::pair<Append, Result<Position>>>;
   std::vector<std::pair<Executor, Answers>> by_executor;
   for (Member& member : group_) {
     Result<Position> answer = member.position;
@@ -362,11 +368,11 @@ void Writer::acknowledge(const std::optional<Error>& error) {
     auto found =
         std::ranges::find(by_executor, member.append.executor, [](const auto& entry) { return entry.first; });
     if (found == by_executor.end()) found = by_executor.insert(found, {member.append.executor, {}});
-    found->second.emplace_back(std::move(member.append.shot), std::move(answer));
+    found->second.emplace_back(std::move(member.append), std::move(answer));
   }
   for (auto& [executor, answers] : by_executor) {
     asio::post(executor, [told = std::move(answers)]() mutable {
-      for (auto& [shot, answer] : told) shot->set(std::move(answer));
+      for (auto& [append, answer] : told) append.shot->set(std::move(answer));
     });
   }
   group_.clear();

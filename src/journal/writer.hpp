@@ -85,6 +85,7 @@ class Writer {
   std::deque<Append> queue_;
   std::size_t queued_records_ = 0;
   std::size_t queued_bytes_ = 0;
+  std::size_t wanted_ = 1;  // appends in the queue, for which the writer's thread is woken
   bool stopping_ = false;
   bool failed_ = false;
 

@@ -25,14 +25,14 @@ std::unexpected<Error> too_many(const BodyLimits& limits) {
 Result<std::size_t> read_lines(std::string_view body, const BodyLimits& limits, const OnValue& on_value) {
   std::size_t count = 0;
   const ParseLimits parse_limits{.depth_max = limits.depth_max, .size_bytes_max = limits.line_bytes_max};
-  CITADEL_TRY(
-      for_each_line(body, parse_limits, [&](std::size_t line, const bj::value& value) -> Result<void> {
-        if (count == limits.values_max) return too_many(limits);
-        ++count;
-        auto done = on_value(value, "");
-        if (!done) done.error().message = fmt::format("line {}, {}", line, done.error().message);
-        return done;
-      }));
+  const auto on_line = [&](std::size_t line, const bj::value& value) -> Result<void> {
+    if (count == limits.values_max) return too_many(limits);
+    ++count;
+    auto done = on_value(value, "");
+    if (!done) done.error().message = fmt::format("line {}, {}", line, done.error().message);
+    return done;
+  };
+  CITADEL_TRY(for_each_line(body, parse_limits, std::cref(on_line)));
   return count;
 }
 

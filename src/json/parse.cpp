@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <boost/container/small_vector.hpp>
 #include <boost/json/array.hpp>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/object.hpp>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <vector>
 
 namespace citadel::json {
 namespace {
@@ -162,7 +162,7 @@ class Builder {
   }
 
   bj::value root_;
-  std::vector<bj::value*> open_;
+  boost::container::small_vector<bj::value*, 16> open_;
   bj::value* slot_ = nullptr;
   std::string text_;  // what came of a token in parts
   std::string refusal_;

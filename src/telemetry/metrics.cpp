@@ -23,6 +23,19 @@ struct Histogram::Series {
   std::atomic<double> sum{0};
 };
 
+namespace {
+
+// Orders label values, those of a series and those that are asked for, so that looking one up makes no copy.
+struct LabelLess {
+  using is_transparent = void;
+  bool operator()(const auto& left, const auto& right) const {
+    return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(),
+                                        std::less<std::string_view>());
+  }
+};
+
+}  // namespace
+
 // Series never leave and never move, so a handle is a plain pointer.
 struct Family {
   Kind kind;
@@ -30,17 +43,20 @@ struct Family {
   std::vector<std::string> labels;
   std::vector<double> bounds;
   double counter_unit = 1;  // what one step of a counter is worth when it is rendered
+  template <class Value>
+  using Series = std::map<std::vector<std::string>, Value, LabelLess>;
   std::mutex mutex;
-  std::map<std::vector<std::string>, std::atomic<std::uint64_t>, std::less<>> counters;
-  std::map<std::vector<std::string>, std::atomic<double>, std::less<>> gauges;
-  std::map<std::vector<std::string>, Histogram::Series, std::less<>> histograms;
+  Series<std::atomic<std::uint64_t>> counters;
+  Series<std::atomic<double>> gauges;
+  Series<Histogram::Series> histograms;
 
   template <class Map, class... Arguments>
   auto* find_or_make(Map& series, std::initializer_list<std::string_view> values, Arguments&&... arguments) {
     CITADEL_CHECK(values.size() == labels.size(), "as many label values as the family has labels");
-    std::vector<std::string> key(values.begin(), values.end());
     const std::lock_guard lock(mutex);
-    if (series.size() >= series_max && !series.contains(key)) key.assign(labels.size(), "overflow");
+    if (const auto found = series.find(values); found != series.end()) return &found->second;
+    std::vector<std::string> key(values.begin(), values.end());
+    if (series.size() >= series_max) key.assign(labels.size(), "overflow");
     return &series.try_emplace(std::move(key), std::forward<Arguments>(arguments)...).first->second;
   }
 };
