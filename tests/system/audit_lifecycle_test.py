@@ -174,9 +174,13 @@ def check_retention(trail):
                    f"UPDATE audit.event_short_{month} SET received_at = '{time}'; "
                    f"ALTER TABLE audit.event_short_{month} ENABLE TRIGGER ALL; "
                    f"ALTER TABLE audit.event_short_{month} ENABLE ALWAYS TRIGGER append_only")
-    wait_until(lambda: {e["event"]["object"]["type"] for e in trail.events("audit.retention_run")} ==
-               {"audit_content", "audit_content_held"}, "it says what it dropped and what it kept")
-    said = {e["event"]["object"]["type"]: e["event"] for e in trail.events("audit.retention_run")}
+    def runs():
+        """A month that was made a moment ago, and is empty until the batch comes that it was made for, may be dropped before."""
+        found = [e["event"] for e in trail.events("audit.retention_run")]
+        return {e["object"]["type"]: e for e in found if not e["reason"].startswith("0 events")}
+
+    wait_until(lambda: set(runs()) == {"audit_content", "audit_content_held"}, "it says what it dropped and what it kept")
+    said = runs()
     assert said["audit_content"]["object"]["id"] == "short/2024-03" and said["audit_content"]["reason"].startswith("1 events and 2 groups")
     assert said["audit_content_held"]["object"]["id"] == "short/2024-05" and hold in said["audit_content_held"]["reason"], said
     assert trail.psql("SELECT to_regclass('audit.event_short_202403') IS NULL AND to_regclass('audit.sealed_short_202403') IS NULL") == "t"
