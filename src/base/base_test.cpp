@@ -216,6 +216,11 @@ TEST_F(FileTest, ASecretThatEverybodyMayReadIsRefused) {
   ASSERT_TRUE(write_file_durably(path, "\n", 0600));
   EXPECT_EQ(read_secret_file(path).error().code, Code::invalid_argument);
   EXPECT_EQ(read_secret_file(folder_ / "none").error().code, Code::not_found);
+  // Whoever did as for a file would close a folder that others need.
+  const auto of_a_folder = read_secret_file(folder_);
+  ASSERT_FALSE(of_a_folder);
+  EXPECT_EQ(of_a_folder.error().code, Code::invalid_argument);
+  EXPECT_EQ(of_a_folder.error().message.find("chmod"), std::string::npos) << of_a_folder.error().message;
 }
 
 TEST_F(FileTest, AFileOverTheLimitIsRefused) {

@@ -90,6 +90,11 @@ Result<std::string> read_secret_file(const std::filesystem::path& path) {
   // Of the descriptor, so that the file that is read is the one that was checked.
   struct stat info{};
   if (::fstat(fd.get(), &info) != 0) return fail_errno(errno, fmt::format("secret file {}", path.string()));
+  // Before its mode is looked at: a folder that everybody reads needs no chmod.
+  if (S_ISDIR(info.st_mode)) {
+    return fail(Code::invalid_argument,
+                fmt::format("secret file {} is a folder: name the file in it", path.string()));
+  }
   if ((info.st_mode & S_IRWXO) != 0) {
     return fail(Code::permission_denied,
                 fmt::format("secret file {} may be read by everybody; chmod 0600 it", path.string()));

@@ -48,6 +48,8 @@ Result<ApiClient> ApiClient::open(const Context& context) {
   if (!key) return std::unexpected(std::move(key).error().in("API key: --key-file or CITADEL_KEY_FILE"));
   options.api_key = Secret(*std::move(key));
   ApiClient client;
+  client.who_ = fmt::format("{} with the key in {}; another: --url, --key-file", context.url,
+                            context.key_file.string());
   client.context_ = std::make_unique<boost::asio::io_context>(1);
   client.client_ = std::make_unique<http::Client>(client.context_->get_executor(), std::move(options));
   return client;
@@ -59,12 +61,17 @@ Result<http::ClientResponse> ApiClient::call(http::Method method, std::string ta
                   client_->request(method, std::move(target), std::move(headers), std::move(body), deadline));
 }
 
+Error ApiClient::refusal(const http::ClientResponse& response) const {
+  auto error = error_of(response);
+  return error.code == Code::unauthenticated ? std::move(error).in(who_) : error;
+}
+
 Result<boost::json::value> ApiClient::post(std::string target, std::string body, Deadline deadline,
                                            std::vector<http::Parameter> headers) {
   if (headers.empty()) headers.push_back({"Content-Type", "application/json"});
   CITADEL_ASSIGN(const auto response,
                  call(http::Method::post, std::move(target), std::move(body), deadline, std::move(headers)));
-  if (response.status >= 400) return std::unexpected(error_of(response));
+  if (response.status >= 400) return std::unexpected(refusal(response));
   return json::parse(response.body, answer_limits);
 }
 
@@ -93,12 +100,15 @@ Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request
 Result<void> ApiClient::stream(std::string target, Deadline deadline, Monotonic::duration patience,
                                const OnPiece& on_piece, std::vector<http::Parameter> headers) {
   http::ClientRequest request{.target = std::move(target), .headers = std::move(headers)};
-  return aio::run(*context_, read_pieces(*client_, std::move(request), deadline, patience, on_piece));
+  auto read = aio::run(*context_, read_pieces(*client_, std::move(request), deadline, patience, on_piece));
+  if (!read && read.error().code == Code::unauthenticated)
+    return std::unexpected(std::move(read).error().in(who_));
+  return read;
 }
 
 Result<std::string> ApiClient::fetch(std::string target, Deadline deadline) {
   CITADEL_ASSIGN(auto response, call(http::Method::get, std::move(target), "", deadline));
-  if (response.status >= 400) return std::unexpected(error_of(response));
+  if (response.status >= 400) return std::unexpected(refusal(response));
   return std::move(response.body);
 }
 

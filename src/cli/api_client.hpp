@@ -39,6 +39,10 @@ class ApiClient {
 
  private:
   ApiClient() = default;
+  // What the daemon refused; of a key, which one and where.
+  Error refusal(const http::ClientResponse& response) const;
+
+  std::string who_;  // the URL and the file of the key
   std::unique_ptr<boost::asio::io_context> context_;
   std::unique_ptr<http::Client> client_;
 };

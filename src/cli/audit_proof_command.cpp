@@ -12,6 +12,7 @@
 #include "base/base64.hpp"
 #include "base/file.hpp"
 #include "base/time_text.hpp"
+#include "base/uuid.hpp"
 #include "cli/audit_commands.hpp"
 #include "cli/audit_support.hpp"
 #include "cli/command_line.hpp"
@@ -29,6 +30,10 @@ constexpr mode_t file_mode = 0644;
 
 Result<tlog::LogProof> fetch_proof(ApiClient& client, const std::string& which) {
   const bool is_index = which.find_first_not_of("0123456789") == std::string::npos;
+  if (!is_index && !parse_uuid(which)) {
+    return fail(Code::invalid_argument,
+                fmt::format("'{}' is neither an entry's index nor an event's id, which is a UUID", which));
+  }
   CITADEL_ASSIGN(const auto answer, client.get(fmt::format("/v1/audit/proof?{}={}", is_index ? "index" : "id",
                                                            percent_encode(which)),
                                                Deadline::after(std::chrono::seconds(30))));

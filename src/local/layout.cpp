@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace citadel::local {
@@ -111,6 +112,25 @@ Result<void> own_folder(const std::filesystem::path& folder, const Account& acco
   return {};
 }
 
+// A folder of something else is not made ours: it would be taken apart with us. A new file system has
+// lost+found.
+Result<void> check_ours(const std::filesystem::path& data) {
+  constexpr std::string_view ours[] = {"lock",    "postgres",  "postgres.new",       "secrets",
+                                       "journal", "admin.key", "postgres.extra.conf"};
+  std::error_code error;
+  if (std::ranges::any_of(ours, [&](auto name) { return std::filesystem::exists(data / name, error); }))
+    return {};
+  for (const auto& entry : std::filesystem::directory_iterator(data, error)) {
+    if (entry.path().filename() == "lost+found") continue;
+    return fail(
+        Code::invalid_argument,
+        fmt::format("data folder {} holds something else ({}): name a new or an empty one with --data",
+                    data.string(), entry.path().filename().string()));
+  }
+  if (error) return fail_errno(error.value(), fmt::format("data folder {}", data.string()));
+  return {};
+}
+
 Result<Layout> prepare_layout(const std::filesystem::path& data, const Account& account) {
   std::error_code error;
   const auto absolute = std::filesystem::absolute(data, error).lexically_normal();
@@ -124,6 +144,7 @@ Result<Layout> prepare_layout(const std::filesystem::path& data, const Account& 
   if (!std::filesystem::is_directory(absolute, error)) {
     return fail(Code::invalid_argument, fmt::format("data folder {} is not a folder", absolute.string()));
   }
+  CITADEL_TRY(check_ours(absolute));
   Layout layout{.data = absolute,
                 .postgres = absolute / "postgres",
                 .postgres_new = absolute / "postgres.new",

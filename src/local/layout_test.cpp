@@ -105,6 +105,22 @@ TEST(LocalLayout, FileInTheWayIsSaid) {
   EXPECT_EQ(prepare_layout("", self()).error().code, Code::invalid_argument);
 }
 
+TEST(LocalLayout, AFolderOfSomethingElseIsRefusedUntouched) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "etc/ssh");
+  const auto refused = prepare_layout(folder / "etc", self());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid_argument);
+  EXPECT_THAT(refused.error().message, HasSubstr("holds something else (ssh)"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "etc/lock"));
+  // A new file system is as good as an empty folder, and one that was prepared for us is ours.
+  std::filesystem::create_directories(folder / "mounted/lost+found");
+  EXPECT_TRUE(prepare_layout(folder / "mounted", self()));
+  std::filesystem::create_directories(folder / "prepared");
+  std::ofstream(folder / "prepared/postgres.extra.conf") << "work_mem = '8MB'\n";
+  EXPECT_TRUE(prepare_layout(folder / "prepared", self()));
+}
+
 TEST(LocalLayout, UnwritableFolderIsSaid) {
   // Nobody, root neither, makes folders under /proc.
   const auto refused = prepare_layout("/proc/citadel/data", self());
