@@ -22,7 +22,7 @@ unsigned number_of(Type type) {
 
 }  // namespace
 
-inline void Writer::head(unsigned major, std::uint64_t argument) {
+void Writer::head(unsigned major, std::uint64_t argument) {
   const unsigned initial = major << 5;
   if (argument < one_byte) {
     out_ += static_cast<char>(initial | argument);
@@ -74,7 +74,7 @@ Writer& Writer::map(std::size_t count) {
   return *this;
 }
 
-inline void Reader::before_item(Type type) {
+void Reader::before_item(Type type) {
   if (depth_ == 0) {
     if (ended_) fail("something follows the value");
     return;
@@ -86,7 +86,7 @@ inline void Reader::before_item(Type type) {
 }
 
 // The item that began at `start` has been read, but for what a container holds.
-inline void Reader::after_item(std::size_t start) {
+void Reader::after_item(std::size_t start) {
   if (depth_ == 0) {
     ended_ = true;
     return;

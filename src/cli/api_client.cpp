@@ -77,8 +77,9 @@ Result<boost::json::value> ApiClient::post(std::string target, std::string body,
 
 namespace {
 
-Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request, Deadline deadline,
-                               Monotonic::duration patience, const ApiClient::OnPiece& on_piece) {
+Task<Result<void>> read_pieces(const ApiClient& api, http::Client& client, http::ClientRequest request,
+                               Deadline deadline, Monotonic::duration patience,
+                               const ApiClient::OnPiece& on_piece) {
   CITADEL_CO_ASSIGN(auto answer, co_await client.stream(std::move(request), deadline));
   http::ClientResponse refused;
   refused.status = answer.status();
@@ -91,7 +92,7 @@ Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request
       refused.body += *piece;
     }
   }
-  if (refused.status >= 400) co_return std::unexpected(error_of(refused));
+  if (refused.status >= 400) co_return std::unexpected(api.refusal(refused));
   co_return Result<void>();
 }
 
@@ -100,10 +101,7 @@ Task<Result<void>> read_pieces(http::Client& client, http::ClientRequest request
 Result<void> ApiClient::stream(std::string target, Deadline deadline, Monotonic::duration patience,
                                const OnPiece& on_piece, std::vector<http::Parameter> headers) {
   http::ClientRequest request{.target = std::move(target), .headers = std::move(headers)};
-  auto read = aio::run(*context_, read_pieces(*client_, std::move(request), deadline, patience, on_piece));
-  if (!read && read.error().code == Code::unauthenticated)
-    return std::unexpected(std::move(read).error().in(who_));
-  return read;
+  return aio::run(*context_, read_pieces(*this, *client_, std::move(request), deadline, patience, on_piece));
 }
 
 Result<std::string> ApiClient::fetch(std::string target, Deadline deadline) {

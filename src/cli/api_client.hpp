@@ -37,11 +37,11 @@ class ApiClient {
   // 404 not_found, 400 invalid_argument, 503 unavailable, else internal.
   Result<boost::json::value> get(std::string target, Deadline deadline);
 
- private:
-  ApiClient() = default;
-  // What the daemon refused; of a key, which one and where.
+  // error_of() an answer of this client's; where the key was refused, with the URL and the key's file.
   Error refusal(const http::ClientResponse& response) const;
 
+ private:
+  ApiClient() = default;
   std::string who_;  // the URL and the file of the key
   std::unique_ptr<boost::asio::io_context> context_;
   std::unique_ptr<http::Client> client_;

@@ -198,7 +198,7 @@ Result<http::ClientResponse> Import::call(http::Method method, const std::string
     auto response = client_.call(method, target, body, Deadline::after(std::chrono::seconds(60)),
                                  {{"Content-Type", "application/x-ndjson"}});
     if (response && response->status < 300) return response;
-    const Error error = response ? error_of(*response) : std::move(response).error();
+    const Error error = response ? client_.refusal(*response) : std::move(response).error();
     const bool may_pass = error.code == Code::unavailable || error.code == Code::connection_lost ||
                           error.code == Code::deadline_exceeded || error.code == Code::storage_full ||
                           error.code == Code::overloaded || error.code == Code::cancelled;

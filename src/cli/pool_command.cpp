@@ -20,7 +20,7 @@ int run_pool(const Context& context, bool pause) {
   const auto answer = client->call(http::Method::post, pause ? "/v1/pool/pause" : "/v1/pool/resume", "",
                                    Deadline::after(answer_time));
   if (!answer) return context.report(answer.error());
-  if (answer->status >= 400) return context.report(error_of(*answer));
+  if (answer->status >= 400) return context.report(client->refusal(*answer));
   const auto pool = json::parse(answer->body, {});
   if (!pool) return context.report(pool.error());
   const auto open = pool->as_object().at("open").to_number<std::uint64_t>();

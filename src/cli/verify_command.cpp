@@ -71,7 +71,7 @@ json::object check_record(ApiClient& client) {
   measured["acknowledged_ms"] = ms_since(begun);
   if (!taken) return make_check("R13.record", false, std::move(measured), {}, taken.error().to_string());
   if (taken->status != 202)
-    return make_check("R13.record", false, std::move(measured), {}, error_of(*taken).to_string());
+    return make_check("R13.record", false, std::move(measured), {}, client.refusal(*taken).to_string());
   begun = Monotonic::now();
   const auto give_up = Deadline::after(stored_within);
   for (;;) {
@@ -158,7 +158,7 @@ int run_verify(const Context& context, const VerifyOptions& options) {
       options.no_outage || options.disruptive ? "/v1/verify?disruptive=false" : "/v1/verify";
   const auto answer = client->call(http::Method::post, target, "", Deadline::after(verify_timeout));
   if (!answer) return context.report(answer.error());
-  if (answer->status != 200) return context.report(error_of(*answer));
+  if (answer->status != 200) return context.report(client->refusal(*answer));
   auto report = json::parse(answer->body).as_object();
   auto& checks = report.at("checks").as_array();
   if (options.disruptive) {

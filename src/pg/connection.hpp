@@ -114,7 +114,8 @@ class Connection {
 
   // Rows one at a time in constant memory. Where on_row returns an error the rest is cancelled and drained,
   // and that error returned. Rows that came before an error are partial: nothing was promised until this
-  // returns a value, which is their count.
+  // returns a value, which is their count. Pgpool-II may keep rows back for as long as the server goes on
+  // sending: a slow statement's first row can come with its last. On a direct session it comes at once.
   Task<Result<std::int64_t>> stream(const Statement& statement, const Params& params, Deadline deadline,
                                     std::function<Result<void>(Row)> on_row);
 

@@ -249,8 +249,8 @@ TEST_F(PoolDeath, ExhaustedSlotsOfPgpoolEndInErrorsAndLeakNothing) {
   run([]() -> Task<> { co_await aio::sleep_for(1ms); });  // opens the reactor's own descriptors
   const auto before = descriptors();
   auto made = options(8, own);
-  made.connect_timeout =
-      2s;  // enough for a login where a sanitizer and other tests leave little of the machine
+  // Enough for a login where a sanitizer and other tests leave little of the machine.
+  made.connect_timeout = 2s;
   with_pool(made, [&](Pool& pool) -> Task<> {
     std::vector<Lease> held;
     std::vector<Error> refused;

@@ -14,7 +14,7 @@
 namespace citadel::tlog {
 
 // How much of what takes long is gone through. All of it in release, as SIMTESTS; under the address
-// sanitizer, which makes it twenty times as slow, enough to pass every line.
+// sanitizer, which makes it many times as slow, enough to pass every line.
 #if __has_feature(address_sanitizer)
 constexpr bool whole = false;
 #else

@@ -25,7 +25,7 @@ from citadel_process import TRACE, wait_until
 SEED = int(os.environ.get("CITADEL_TEST_SEED") or random.randrange(2**32))
 print(f"CITADEL_TEST_SEED={SEED}")
 TENANTS = ("ash", "birch")
-# Of each thread after each request that went well. A few hundred requests a second find what there is to find; more of them
+# Of each thread after each request. A few hundred requests a second find what there is to find; more of them
 # only keep the machine busy.
 PAUSE_SECONDS = 0.02
 # Statuses of a problem document that a reader may get while the database is away; docs/errors.md.
@@ -165,7 +165,7 @@ class Load:
                         if answer["ids"] != [r["id"] for r in records]:
                             self.wrong.append(f"acknowledged {answer}")
                         self.acknowledged.update(r["id"] for r in records)
-                if status == 202 or self.ended.wait(0.02):
+                if status == 202 or self.ended.wait(PAUSE_SECONDS):
                     break
             self.ended.wait(PAUSE_SECONDS)
         connection.close()

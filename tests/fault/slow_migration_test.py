@@ -12,17 +12,6 @@ from fault_daemon import Psql
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or sys.exit("libfaketime is missing: install faketime")
 
 
-def write_config(servers):
-    secrets = servers.data / "secrets"
-    config = servers.folder / "migrate.toml"
-    config.write_text(
-        f'[database]\nhost = "127.0.0.1"\nport = {servers.pgpool}\nname = "fresh"\n'
-        f'password_file = "{secrets}/citadel_app.password"\ntls = "disable"\n'
-        f'[database.direct]\nhost = "127.0.0.1"\nport = {servers.postgres}\ntls = "disable"\n'
-        f'[owner]\npassword_file = "{secrets}/citadel_owner.password"\n')
-    return config
-
-
 def main():
     count = len(list((SOURCE / "migrations").glob("*.sql")))
     with Citadel() as servers, Psql(servers) as psql:
@@ -33,7 +22,7 @@ def main():
         clock = servers.folder / "clock"
         clock.write_text("+0h\n")
         environment = dict(servers.environment, LD_PRELOAD=LIBRARY[0], FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1")
-        migrate = subprocess.Popen([BINARY, "migrate", "--config", str(write_config(servers))], env=environment, text=True,
+        migrate = subprocess.Popen([BINARY, "migrate", "--config", str(servers.operators_config("fresh"))], env=environment, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         # Of its session alone: the daemon's, on another database, wait for each other now and then.
         waits = ("select count(*) from pg_locks where not granted and pid in (select pid from pg_locks where database = "

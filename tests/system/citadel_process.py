@@ -141,6 +141,17 @@ class Citadel:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.read().decode()
 
+    def operators_config(self, database):
+        """A file as an operator of `citadel serve` and `citadel migrate` has it, for these servers and one of their databases."""
+        secrets = self.data / "secrets"
+        config = self.folder / f"{database}.toml"
+        config.write_text(
+            f'[database]\nhost = "127.0.0.1"\nport = {self.pgpool}\nname = "{database}"\n'
+            f'password_file = "{secrets}/citadel_app.password"\ntls = "disable"\n'
+            f'[database.direct]\nhost = "127.0.0.1"\nport = {self.postgres}\ntls = "disable"\n'
+            f'[owner]\npassword_file = "{secrets}/citadel_owner.password"\n')
+        return config
+
     def server(self, name):
         """The parent process of 'postgres' or 'pgpool'."""
         pids = [pid for pid in children_of(self.process.pid) if name in command_of(pid).split(" ")[0]]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Commands on a running system: `migrate` and its status, drift and a migration that was edited; an import
+"""Commands on a running system: refused keys; `migrate` and its status, drift and a migration that was edited; an import
 into a new instance at an old address."""
 import json
 import subprocess
@@ -15,14 +15,7 @@ def sql(citadel, statement, user="citadel_owner", database="citadel_ai"):
 
 def migrate(citadel, *arguments, database):
     """`citadel migrate` as an operator of `citadel serve` calls it, with a configuration of his own."""
-    secrets = citadel.data / "secrets"
-    config = citadel.folder / "migrate.toml"
-    config.write_text(
-        f'[database]\nhost = "127.0.0.1"\nport = {citadel.pgpool}\nname = "{database}"\n'
-        f'password_file = "{secrets}/citadel_app.password"\ntls = "disable"\n'
-        f'[database.direct]\nhost = "127.0.0.1"\nport = {citadel.postgres}\ntls = "disable"\n'
-        f'[owner]\npassword_file = "{secrets}/citadel_owner.password"\n')
-    return subprocess.run([BINARY, "migrate", "--config", str(config), *arguments], capture_output=True, text=True,
+    return subprocess.run([BINARY, "migrate", "--config", str(citadel.operators_config(database)), *arguments], capture_output=True, text=True,
                           check=False, timeout=60, env=citadel.client_environment())
 
 
@@ -94,8 +87,30 @@ def check_import(citadel):
     assert (done["sent"], done["resumed_at"]) == (10, 0), done
 
 
+def check_refused_keys(citadel):
+    """Which key was refused, and where, however a command asks; what is no key file; what is no entry."""
+    wrong = citadel.folder / "wrong.key"
+    wrong.write_text("k" * 40)
+    wrong.chmod(0o600)
+
+    def said(*arguments, code):
+        done = subprocess.run([BINARY, *arguments], env=citadel.client_environment(), capture_output=True, text=True, check=False,
+                              timeout=60)
+        assert done.returncode == code, (arguments, done)
+        return done.stderr
+    for command in (("status",), ("pool", "pause"), ("verify", "--no-outage"), ("audit", "verify"), ("audit", "export"),
+                    ("audit", "append", "--action", "x.y", "--actor", "user:ada", "--object", "x:1", "--outcome", "success"),
+                    ("import", str(TRACE), "--model", "m", "--state", str(citadel.folder / "refused-state"))):
+        message = said(*command, "--key-file", str(wrong), code=1)
+        assert "key is not valid" in message and str(wrong) in message and citadel.url in message, (command, message)
+    message = said("status", "--key-file", str(citadel.folder), code=2)
+    assert "is a folder" in message and "chmod" not in message, message
+    assert "neither an entry's index nor an event's id" in said("audit", "prove", "abc", code=2)
+
+
 def main():
     with Citadel() as citadel:
+        check_refused_keys(citadel)
         check_migrate(citadel)
         check_import(citadel)
 
