@@ -1,5 +1,5 @@
 // The table of who may call what: one line a route, flat, and nothing beside it. A route that is not in it is
-// refused for everybody, so a new one needs a line. app/api_access_test.cpp holds it against the router's own
+// refused for everybody, so a new one needs a line. app/access_gate_test.cpp holds it against the router's own
 // routes, both ways. Pure.
 #pragma once
 #include <initializer_list>

@@ -36,6 +36,7 @@ class ServiceTest : public testing::Test {
     config_.database.application_name = name_;
     config_.pool.size_min = 2;
     config_.journal.folder = folder_ / "journal";
+    config_.access.pepper_file = folder_ / "access.pepper";
     config_.drain.interval = 1ms;
     config_.runtime.threads = 2;
     config_.audit.enabled = false;  // tests/system/audit_test.py has it on
