@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "access/keyring.hpp"
 #include "aio/gate.hpp"
 #include "app/audit_trail.hpp"
 #include "app/config.hpp"
@@ -25,6 +26,7 @@ struct ApiContext {
   usage::RequestReader& requests;  // on the data plane's executor only
   journal::Journal& journal;
   AuditTrail* audit;  // none: there is no audit trail
+  access::Keyring& keyring;
   telemetry::Metrics& metrics;
   ServiceMetrics& service_metrics;
   const Clock& clock;
@@ -42,6 +44,7 @@ http::Router make_router(std::shared_ptr<const ApiContext> context);
 void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_pool_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_access_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 // Only where there is an audit trail.
 void add_audit_routes(http::Router& router, std::shared_ptr<const ApiContext> context);

@@ -58,7 +58,8 @@ Task<Response> post_accept_fork(ApiContextPtr context, Request& request) {
   citadel::json::ObjectReader in(body->get_object());
   const auto reason = read_reason(in);
   if (const auto read = in.finish(); !read) co_return audit_problem(request, read.error());
-  const auto who = fmt::format("key:{} from {}", request.principal, request.remote);
+  const auto actor = actor_of(request);
+  const auto who = fmt::format("{}:{} from {}", actor.type, actor.id, actor.address);
   const auto accepted =
       co_await on_data_plane(*context, context->audit->accept_fork(reason, who, request.deadline));
   if (!accepted) co_return audit_problem(request, accepted.error());
@@ -142,7 +143,7 @@ Response audit_problem(const Request& request, const Error& error) {
 }
 
 audit::Actor actor_of(const Request& request) {
-  return {.type = request.principal.empty() ? "unknown" : "key",
+  return {.type = std::string(actor_type(request.principal)),
           .id = request.principal.empty() ? "unknown" : request.principal,
           .auth_method = request.principal.empty() ? "" : "api_key",
           .address = request.remote};

@@ -16,6 +16,11 @@ std::string name(std::string_view text, std::string_view otherwise) {
 
 }  // namespace
 
+std::string_view actor_type(std::string_view principal) {
+  if (principal.empty()) return "unknown";
+  return principal.contains('/') ? "principal" : "key";
+}
+
 audit::Event make_event(OwnEvent own, WallTime now, Random& random) {
   audit::Event event;
   event.id = new_uuid7(now, random);

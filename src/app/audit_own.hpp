@@ -25,6 +25,8 @@ struct OwnEvent {
   std::string request_id = {};
   std::string trace_id = {};
 };
+// "key" of the admin key, "principal" of TENANT/NAME, "unknown" of nobody.
+std::string_view actor_type(std::string_view principal);
 // Texts are cut and cleaned to what an event may hold.
 audit::Event make_event(OwnEvent own, WallTime now, Random& random);
 

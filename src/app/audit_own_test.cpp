@@ -26,6 +26,12 @@ TEST(OwnEvent, IsAlwaysAnEventThatMayBeKept) {
   EXPECT_EQ(event.actor.id, "unknown");
 }
 
+TEST(OwnEvent, AnActorIsNamedByWhatItShowed) {
+  EXPECT_EQ(actor_type(""), "unknown");
+  EXPECT_EQ(actor_type("admin"), "key");
+  EXPECT_EQ(actor_type("acme/alice"), "principal");
+}
+
 TEST(OwnEvent, StartAndGapAreReadByTheVerifier) {
   SeededRandom random(1);
   const Uuid producer{{1, 2, 3}};

@@ -414,20 +414,25 @@ void AuditTrail::Impl::owe(OwnEvent own) {
 
 void AuditTrail::note_request(const http::RequestSummary& summary) {
   auto& impl = *impl_;
-  const bool failed = summary.status == 401;
-  if (!failed && summary.principal.empty()) return;
-  const std::string principal(summary.principal), remote(summary.remote);
+  // Of a key that is not valid nobody knows whose it is.
+  const bool unknown = summary.status == 401, refused = unknown || summary.status == 403;
+  if (!unknown && summary.principal.empty()) return;
+  const std::string principal(unknown ? "" : summary.principal), remote(summary.remote);
   {
     const std::lock_guard lock(impl.mutex);
     const auto now = impl.clock.monotonic();
-    if (failed ? !impl.auth.record_failure(now) : !impl.auth.record_success(principal, remote, now)) return;
+    if (refused ? !impl.auth.record_failure(now) : !impl.auth.record_success(principal, remote, now)) return;
   }
-  impl.note({.action = failed ? "auth.failure" : "auth.success",
+  impl.note({.action = unknown   ? "auth.failure"
+                       : refused ? "key.denied"
+                                 : "auth.success",
              .object = {.type = "route", .id = fmt::format("{} {}", to_string(summary.method), summary.path)},
-             .outcome = failed ? Outcome::denied : Outcome::success,
-             .reason = failed ? "no key, or one that is not valid" : "",
-             .actor = {.type = failed ? "unknown" : "key",
-                       .id = failed ? "unknown" : principal,
+             .outcome = refused ? Outcome::denied : Outcome::success,
+             .reason = unknown   ? "no key, or one that is not valid"
+                       : refused ? "the key does not allow this"
+                                 : "",
+             .actor = {.type = std::string(actor_type(principal)),
+                       .id = unknown ? "unknown" : principal,
                        .auth_method = "api_key",
                        .address = remote},
              .request_id = std::string(summary.request_id)});

@@ -93,6 +93,8 @@ void fill_paths(const std::vector<std::string>& environment, Config& config) {
   if (audit.checkpoint_folder.empty()) audit.checkpoint_folder = config.local.data / "checkpoint";
   if (audit.journal_folder.empty()) audit.journal_folder = config.local.data / "audit-journal";
   if (config.admin.key_file.empty()) config.admin.key_file = config.local.data / "admin.key";
+  if (config.access.pepper_file.empty())
+    config.access.pepper_file = config.admin.key_file.parent_path() / "access.pepper";
 }
 
 void read_secrets(Config& config, Problems& problems) {

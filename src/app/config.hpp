@@ -200,6 +200,11 @@ struct AdminConfig {
   std::filesystem::path key_file;  // load_config fills an empty one: <local.data>/admin.key
 };
 
+struct AccessConfig {
+  std::filesystem::path pepper_file;  // load_config fills an empty one: access.pepper beside admin.key_file
+  Duration stale_max = 1h;
+};
+
 // The private servers of `citadel up`.
 struct LocalConfig {
   std::filesystem::path data;  // load_config fills an empty one: default_data_folder()
@@ -228,6 +233,7 @@ struct Config {
   RetentionConfig audit_retention;
   LogConfig log;
   AdminConfig admin;
+  AccessConfig access;
   LocalConfig local;
   RuntimeConfig runtime;
 

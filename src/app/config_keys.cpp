@@ -265,6 +265,11 @@ const std::array keys = std::to_array<Key>({
     {"admin", "key_file", PathValue{AT(admin.key_file)}, Reload::no,
      "Holds the admin key; made at the first start, readable by its owner only. Empty: `admin.key` in local.data."},
 
+    {"access", "pepper_file", PathValue{AT(access.pepper_file)}, Reload::no,
+     "The secret under which API keys are hashed; made at the first start, readable by its owner only. Daemons of one database share it. Empty: `access.pepper` beside admin.key_file."},
+    {"access", "stale_max", DurationValue{AT(access.stale_max), 10s, 7 * day}, Reload::no,
+     "How long API keys are let in as they were known last, while the database is away. The admin key always is."},
+
     {"local", "data", PathValue{AT(local.data)}, Reload::no,
      "The data folder of `citadel up`. Empty: /var/lib/citadel for root, else ~/.local/share/citadel."},
     {"local", "user", TextValue{AT(local.user), false}, Reload::no,
@@ -295,6 +300,7 @@ constexpr std::array sections = std::to_array<Section>({
     {"audit.retention", "How long the contents of audit events are kept; docs/audit.md, Retention."},
     {"log", "The log, on standard error."},
     {"admin", "The admin key."},
+    {"access", "API keys; docs/security.md explains them."},
     {"local", "The private servers of `citadel up`."},
     {"runtime", "Threads, start and stop."},
 });

@@ -326,6 +326,9 @@ TEST(Config, EmptyPathsAreFilledFromTheDataFolder) {
   ASSERT_TRUE(config);
   EXPECT_EQ(config->journal.folder, "/data/journal");
   EXPECT_EQ(config->admin.key_file, "/data/admin.key");
+  EXPECT_EQ(config->access.pepper_file, "/data/access.pepper");
+  EXPECT_EQ(parse("[admin]\nkey_file = \"/etc/citadel/admin.key\"\n")->access.pepper_file,
+            "/etc/citadel/access.pepper");
 }
 
 TEST(Config, VariablesOfOtherUseAndForeignOnesAreLeftAlone) {

@@ -195,6 +195,7 @@ std::vector<Finding> judge_machine(const Config& config, const Observed& observe
 std::vector<Finding> judge_files(const Config& config) {
   std::vector<Finding> out;
   out.push_back(judge_secret("admin.key_file", config.admin.key_file));
+  out.push_back(judge_secret("access.pepper_file", config.access.pepper_file));
   if (!config.database.password_file.path.empty()) {
     out.push_back(judge_secret("database.password_file", config.database.password_file.path));
   }

@@ -275,11 +275,12 @@ TEST(Doctor, AWitnessThatDoesNotAnswerIsAWarningAndItsFilesAreAFault) {
 TEST(Doctor, AKeyThatIsNotThereIsAFault) {
   Config config;
   config.admin.key_file = "/nonexistent/admin.key";
+  config.access.pepper_file = "/nonexistent/access.pepper";
   config.owner.password_file.path = "/nonexistent/owner.password";
   config.journal.folder = "/dev/null/journal";
-  EXPECT_EQ(faults_of(judge_files(config)).size(), 3u);
+  EXPECT_EQ(faults_of(judge_files(config)).size(), 4u);
   config.owner.password_file.path.clear();
-  EXPECT_THAT(faults_of(judge_files(config))[1].found, HasSubstr("`citadel migrate` refuses"));
+  EXPECT_THAT(faults_of(judge_files(config))[2].found, HasSubstr("`citadel migrate` refuses"));
 }
 
 // The same modes as read_secret_file() takes; who may write it, chooses the secret.
@@ -288,11 +289,11 @@ TEST(Doctor, ASecretsGroupMayReadItAndNobodyElse) {
   ASSERT_NE(::mkdtemp(folder), nullptr);
   Config config;
   config.journal.folder = std::filesystem::path(folder) / "not" / "yet";
-  config.admin.key_file = config.database.password_file.path = config.owner.password_file.path =
-      std::filesystem::path(folder) / "secret";
+  config.admin.key_file = config.access.pepper_file = config.database.password_file.path =
+      config.owner.password_file.path = std::filesystem::path(folder) / "secret";
   std::ofstream(config.admin.key_file) << "x\n";
   const std::pair<mode_t, std::size_t> modes[] = {{0600, 0}, {0640, 0}, {0400, 0},
-                                                  {0660, 3}, {0644, 3}, {0602, 3}};
+                                                  {0660, 4}, {0644, 4}, {0602, 4}};
   for (const auto& [mode, faults] : modes) {
     ASSERT_EQ(::chmod(config.admin.key_file.c_str(), mode), 0);
     EXPECT_EQ(faults_of(judge_files(config)).size(), faults) << std::oct << mode;

@@ -8,9 +8,11 @@
 #include <boost/asio/use_future.hpp>
 #include <future>
 
+#include "access/store.hpp"
 #include "aio/gate.hpp"
 #include "aio/runtime.hpp"
 #include "aio/wait.hpp"
+#include "app/access_gate.hpp"
 #include "app/api.hpp"
 #include "app/audit_trail.hpp"
 #include "app/config_keys.hpp"
@@ -29,6 +31,8 @@ namespace {
 // afterwards.
 constexpr auto schema_interval = std::chrono::milliseconds(500);
 constexpr auto upkeep_interval = std::chrono::minutes(10);
+// A revocation is felt within this and the time of a query.
+constexpr auto keys_interval = std::chrono::seconds(1);
 
 constexpr pg::Statement read_version{"schema version", "select max(version) from citadel.migration"};
 constexpr pg::Statement purge_markers{"purge commit markers", "select citadel.purge_commit_markers('1 day')"};
@@ -99,7 +103,9 @@ struct Service::Impl {
   std::unique_ptr<journal::Journal> journal;
   std::unique_ptr<store::Database> database;
   std::unique_ptr<drain::Drain> drain;
-  std::unique_ptr<AuditTrail> audit;               // none: audit.enabled is false
+  std::unique_ptr<AuditTrail> audit;  // none: audit.enabled is false
+  std::unique_ptr<access::Keyring> keyring;
+  bool keys_followed = true;                       // on the data plane; whether the last look succeeded
   std::unique_ptr<aio::Gate> gate;                 // on the data plane
   std::unique_ptr<usage::RequestReader> requests;  // on the data plane
   BreakerMode breaker_mode = BreakerMode::normal;  // on the data plane
@@ -137,6 +143,8 @@ struct Service::Impl {
   Task<> look_at_schema(Deadline deadline);
   Task<> watch_schema();
   Task<> keep_up();
+  Task<> look_at_keys(Deadline deadline);
+  Task<> follow_keys();
   Result<void> stop_parts(Deadline deadline);
 };
 
@@ -151,6 +159,7 @@ Snapshot Service::Impl::snapshot() {
   out.drain = drain->status();
   out.schema = schema;
   if (audit) out.audit = audit->status();
+  out.keys = keyring->status();
   out.stopping = stopping;
   return out;
 }
@@ -205,10 +214,35 @@ Task<> Service::Impl::keep_up() {
   }
 }
 
+// An outage is told once, and its end.
+Task<> Service::Impl::look_at_keys(Deadline deadline) {
+  Result<void> done;
+  try {
+    done = co_await access::refresh(*database, *keyring, clock, deadline);
+  } catch (const pg::TypeMismatch& mismatch) {
+    done = store::schema_mismatch(mismatch);
+  }
+  if (std::exchange(keys_followed, done.has_value()) == done.has_value()) co_return;
+  if (done) {
+    log::info("access", "API keys are followed again");
+  } else {
+    log::warning("access", "API keys cannot be followed; those that are known go on for access.stale_max",
+                 {{"error", done.error()}});
+  }
+}
+
+Task<> Service::Impl::follow_keys() {
+  for (;;) {
+    co_await aio::sleep_for(keys_interval);
+    co_await look_at_keys(Deadline::after(std::chrono::seconds(5), clock));
+  }
+}
+
 // What is ready has looked at the schema, where the database is there: its status is not "unknown" then.
 Task<Result<void>> Service::Impl::start_database(Deadline deadline) {
   CITADEL_CO_TRY(co_await database->start(deadline));
   co_await look_at_schema(deadline);
+  co_await look_at_keys(deadline);
   co_return Result<void>();
 }
 
@@ -241,6 +275,12 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
     CITADEL_ASSIGN(auto secrets, load_audit_secrets(config.audit));
     CITADEL_ASSIGN(audit, AuditTrail::open(config, std::move(secrets), clock));
   }
+  CITADEL_ASSIGN(auto pepper, access::load_or_make_pepper(config.access.pepper_file));
+  if (pepper.made) {
+    log::info("access", "the pepper of API keys was made; daemons of one database share it",
+              {{"file", config.access.pepper_file.string()}});
+  }
+  keyring = std::make_unique<access::Keyring>(std::move(pepper.pepper), clock, config.access.stale_max);
   process_metrics = telemetry::register_process_metrics(metrics);
   on_data_plane([&] {
     database =
@@ -265,6 +305,7 @@ Result<void> Service::Impl::start_parts(Deadline deadline, const std::stop_token
   if (stop.stop_requested()) return fail(Code::cancelled, "a stop was asked for");
   on_data_plane([&] {
     gate->spawn("schema", watch_schema());
+    gate->spawn("keys", follow_keys());
     return 0;
   });
   return start_server();
@@ -290,7 +331,7 @@ void Service::Impl::force_breaker(BreakerMode mode) {
 
 Result<void> Service::Impl::start_server() {
   auto context = std::make_shared<ApiContext>(ApiContext{
-      *database, *requests, *journal, audit.get(), metrics, service_metrics, clock, config,
+      *database, *requests, *journal, audit.get(), *keyring, metrics, service_metrics, clock, config,
       [this] { return snapshot(); }, [this]() -> const http::ServerStats& { return server->stats(); },
       [this] {
         const std::lock_guard lock(reload_mutex);
@@ -305,11 +346,11 @@ Result<void> Service::Impl::start_server() {
   };
   std::vector<Executor> executors;
   for (std::size_t i = 0; i < runtime.size(); ++i) executors.push_back(runtime.executor(i));
-  server = std::make_unique<http::Server>(std::move(executors), std::move(options), make_router(context),
-                                          [this](std::string_view key) -> Result<std::string> {
-                                            if (admin_key.equals(key)) return "admin";
-                                            return fail(Code::unauthenticated, "this key is not valid");
-                                          });
+  server = std::make_unique<http::Server>(
+      std::move(executors), std::move(options), make_router(context),
+      [this](std::string_view key, const http::Route& route, http::Request& request) {
+        return let_in(admin_key, *keyring, key, route, request);
+      });
   if (auto started_server = server->start(); !started_server) {
     server.reset();
     return started_server;

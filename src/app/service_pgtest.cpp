@@ -36,6 +36,7 @@ class ServiceTest : public testing::Test {
     config_.database.application_name = name_;
     config_.pool.size_min = 2;
     config_.journal.folder = folder_ / "journal";
+    config_.access.pepper_file = folder_ / "access.pepper";
     config_.drain.interval = 1ms;
     config_.runtime.threads = 2;
     config_.audit.enabled = false;  // tests/system/audit_test.py has it on
@@ -94,6 +95,37 @@ class ServiceTest : public testing::Test {
   http::ClientOptions client_options_;
   std::unique_ptr<Service> service_;
 };
+
+// tests/system/access_test.py has two daemons, and the database away.
+TEST_F(ServiceTest, AKeyIsMadeLetInAsItsRoleMayAndRevoked) {
+  start();
+  EXPECT_EQ(ask(Method::post, "/v1/tenants", R"({"name":"acme"})").status, 201);
+  const auto made_principal =
+      ask(Method::post, "/v1/principals", R"({"name":"ada","role":"reader","tenant":"default"})");
+  EXPECT_EQ(made_principal.status, 201) << made_principal.body;
+  const auto made = ask(Method::post, "/v1/keys", R"({"principal":"ada"})");
+  ASSERT_EQ(made.status, 201) << made.body;
+  EXPECT_EQ(made.headers.get("Cache-Control"), "no-store");
+  const auto key = boost::json::parse(made.body);
+  EXPECT_THAT(ask(Method::get, "/v1/keys").body,
+              testing::Not(HasSubstr(std::string(key.at("key").as_string()))));
+
+  const auto admin = std::exchange(client_options_.api_key, Secret(std::string(key.at("key").as_string())));
+  EXPECT_EQ(ask(Method::get, "/v1/usage").status, 200);
+  const auto refused = ask(Method::post, "/v1/keys", R"({"principal":"ada"})");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_THAT(refused.body, HasSubstr("the role reader may not call POST /v1/keys"));
+  const auto reader = std::exchange(client_options_.api_key, admin);
+  const auto revoke = "/v1/keys/" + std::string(key.at("id").as_string()) + "/revoke";
+  const auto revoked = ask(Method::post, revoke, "{}");
+  EXPECT_EQ(revoked.status, 200) << revoked.body;
+  EXPECT_EQ(ask(Method::post, revoke, "{}").status, 409);
+  client_options_.api_key = reader;
+  const auto ended = ask(Method::get, "/v1/usage");
+  EXPECT_EQ(ended.status, 401);
+  EXPECT_THAT(ended.body, HasSubstr("this key was revoked"));
+  client_options_.api_key = admin;
+}
 
 TEST_F(ServiceTest, ManyWhoReadOneRecordEachShareQueriesAndHaveTheirOwnAnswers) {
   start();

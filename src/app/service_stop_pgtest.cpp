@@ -26,6 +26,7 @@ class ServiceStopTest : public testing::Test {
     ASSERT_TRUE(config);
     config_ = *std::move(config);
     config_.journal.folder = folder_.path() / "journal";
+    config_.access.pepper_file = folder_.path() / "access.pepper";
     config_.http.listen = {"127.0.0.1", 0};
     config_.audit.enabled = false;
     config_.database.host = servers_->pooled().host;

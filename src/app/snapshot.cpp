@@ -55,6 +55,20 @@ Dependency schema_dependency(const SchemaState& schema) {
                        : std::string("not known yet: the database has not answered")};
 }
 
+Dependency keys_dependency(const access::KeyringStatus& keys) {
+  Dependency out{"keys", keys.usable, false, {}};
+  if (!keys.age) {
+    out.reason = "not read from the database yet: the admin key alone is let in";
+  } else if (!keys.usable) {
+    out.reason = keys.foreign ? "access.pepper_file is not that of this database's keys"
+                              : "the database has been away for longer than access.stale_max";
+  } else {
+    out.reason = fmt::format("{} keys, as of {} s ago", keys.keys,
+                             std::chrono::floor<std::chrono::seconds>(*keys.age).count());
+  }
+  return out;
+}
+
 json::object pool_json_object(const pg::PoolStatus& pool) {
   json::object out{{"open", pool.open},
                    {"idle", pool.idle},
@@ -123,6 +137,7 @@ json::object drain_json(const drain::Status& drain) {
 std::vector<Dependency> dependencies(const Snapshot& snapshot) {
   std::vector<Dependency> out{journal_dependency(snapshot.journal), database_dependency(snapshot.database),
                               schema_dependency(snapshot.schema)};
+  if (snapshot.keys) out.push_back(keys_dependency(*snapshot.keys));
   if (snapshot.audit) {
     for (auto& d : audit_dependencies(*snapshot.audit)) out.push_back(std::move(d));
   }

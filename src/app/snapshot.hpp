@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "access/keyring.hpp"
 #include "app/audit_status.hpp"
 #include "base/clock.hpp"
 #include "drain/drain.hpp"
@@ -32,6 +33,7 @@ struct Snapshot {
   drain::Status drain;
   SchemaState schema;
   std::optional<AuditStatus> audit;  // none: there is no audit trail
+  std::optional<access::KeyringStatus> keys;
   bool stopping = false;
 };
 

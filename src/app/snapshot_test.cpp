@@ -89,6 +89,20 @@ TEST(Readiness, ADatabaseThatIsAwayDegradesOnly) {
   EXPECT_EQ(readiness_of(half).status, "ready") << "it lets calls through";
 }
 
+TEST(Readiness, KeysThatAreNotKnownAreSaidWithTheReasonAndRequestsAreTaken) {
+  auto snapshot = ready();
+  snapshot.keys = access::KeyringStatus{.keys = 7, .age = std::chrono::milliseconds(2'900), .usable = true};
+  EXPECT_EQ(reason(readiness_of(snapshot), "keys"), "7 keys, as of 2 s ago");
+  EXPECT_EQ(readiness_of(snapshot).status, "ready");
+  snapshot.keys->usable = false;
+  EXPECT_THAT(reason(readiness_of(snapshot), "keys"), HasSubstr("access.stale_max"));
+  EXPECT_EQ(readiness_of(snapshot).status, "degraded");
+  snapshot.keys->foreign = true;
+  EXPECT_THAT(reason(readiness_of(snapshot), "keys"), HasSubstr("access.pepper_file"));
+  snapshot.keys = access::KeyringStatus{};
+  EXPECT_THAT(reason(readiness_of(snapshot), "keys"), HasSubstr("not read from the database yet"));
+}
+
 TEST(Readiness, ASchemaThatIsOldOrNotKnownDegradesOnly) {
   auto unknown = ready();
   unknown.schema = {};

@@ -96,6 +96,7 @@ TEST_F(GuardsTest, TheOwnersAccidentsAreRefused) {
 // anything.
 TEST_F(GuardsTest, EachTableIsWatchedOrItsRowsAreNobodysDecision) {
   const std::vector<std::string> watched{
+      "access.api_key",    "access.principal",          "access.tenant",
       "audit.hold",        "audit.subject_key",         "citadel.dead_letter",
       "citadel.migration", "citadel.schema_definition", "usage.request_conflict"};
   const std::string in_schemas =
@@ -110,6 +111,8 @@ TEST_F(GuardsTest, EachTableIsWatchedOrItsRowsAreNobodysDecision) {
   EXPECT_EQ(listed(""), fmt::format("{}", fmt::join(watched, " ")));
   EXPECT_EQ(
       listed("not"),
+      // How daemons notice a change that has its own entry.
+      "access.state "
       // The trail itself, which is append-only and makes its own entries.
       "audit.conflict audit.entry audit.entry_partition audit.erasure audit.event audit.head audit.pending "
       "audit.retention_run audit.sealed audit.tile "

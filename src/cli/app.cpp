@@ -96,6 +96,9 @@ int run_command_line(int argc, const char* const* argv, Context& context) {
   add_import_command(app, context);
   add_usage_command(app, context);
   add_audit_command(app, context);
+  add_key_command(app, context);
+  add_principal_command(app, context);
+  add_tenant_command(app, context);
   add_verify_command(app, context);
   add_bench_command(app, context);
   add_version_command(app, context);

@@ -72,9 +72,10 @@ class Ours {
                });
     return router;
   }
-  static Result<std::string> check(std::string_view shown) {
-    if (Secret(std::string(key)).equals(shown)) return "bench";
-    return fail(Code::unauthenticated, "this key is not valid");
+  static Result<void> check(std::string_view shown, const http::Route&, http::Request& request) {
+    if (!Secret(std::string(key)).equals(shown)) return fail(Code::unauthenticated, "this key is not valid");
+    request.principal = "bench";
+    return {};
   }
 
   aio::Runtime runtime_{1};

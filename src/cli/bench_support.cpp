@@ -152,6 +152,7 @@ Result<app::Config> BenchServers::config() const {
   config.local.data = folder->path();
   config.journal.folder = folder->path() / "journal";
   config.admin.key_file = folder->path() / "admin.key";
+  config.access.pepper_file = folder->path() / "access.pepper";
   config.audit.enabled = false;
   config.audit.signing_key_file = folder->path() / "audit-signing.key";
   config.audit.master_key_file = folder->path() / "audit-master.key";

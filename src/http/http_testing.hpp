@@ -24,9 +24,11 @@ namespace citadel::http {
 using namespace std::chrono_literals;
 
 inline Authenticator test_authenticator() {
-  return [](std::string_view key) -> Result<std::string> {
-    if (key == "right") return std::string("tester");
-    return fail(Code::unauthenticated, "this key is not known");
+  return [](std::string_view key, const Route& route, Request& request) -> Result<void> {
+    if (key != "right") return fail(Code::unauthenticated, "this key is not known");
+    request.principal = "tester";
+    if (route.pattern == "/forbidden") return fail(Code::permission_denied, "a tester may not");
+    return {};
   };
 }
 

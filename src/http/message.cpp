@@ -135,6 +135,8 @@ void Request::clear() {
   request_id.clear();
   traceparent.clear();
   principal.clear();
+  tenant.clear();
+  tenant_id = 0;
   deadline = Deadline::at(MonotonicTime::max());
   http_1_1 = true;
 }

@@ -77,6 +77,8 @@ struct Request {
   std::string traceparent;  // W3C trace context as received, "" where there is none
   std::string remote;       // the peer's address without its port
   std::string principal;    // who the authenticator says it is; "" on routes without authentication
+  std::string tenant;       // the principal's, with its number in the database
+  std::int32_t tenant_id = 0;
   Deadline deadline = Deadline::at(MonotonicTime::max());
   bool http_1_1 = true;
 

@@ -28,9 +28,11 @@
 
 namespace citadel::http {
 
-// From the key of `Authorization: Bearer KEY` or `X-Api-Key: KEY` to the principal's name; unauthenticated
-// where it is not valid. Called on any executor, at once: it must not block.
-using Authenticator = std::function<Result<std::string>(std::string_view key)>;
+// Whether who shows this key, `Authorization: Bearer KEY` or `X-Api-Key: KEY`, may call this route, before
+// the body is read. Fills the request's principal and tenant as soon as it knows them, also where it refuses:
+// unauthenticated, permission_denied, or unavailable where it cannot know. Called on any executor, at once:
+// it must not block.
+using Authenticator = std::function<Result<void>(std::string_view key, const Route& route, Request& request)>;
 
 // What one finished request was, for metrics and the audit trail. Views are valid during the call.
 struct RequestSummary {

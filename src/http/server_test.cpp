@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <thread>
 
 #include "http/gzip.hpp"
@@ -71,6 +72,28 @@ TEST(HttpServer, ChecksTheKey) {
   const std::string trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   const auto right = server.request({Method::get, "/who", {{"traceparent", trace}}, ""});
   EXPECT_EQ(right.body, "tester 127.0.0.1 " + trace);
+}
+
+// Who it was is known to whoever records it.
+TEST(HttpServer, WhoMayNotCallARouteIsToldBeforeTheBodyIsRead) {
+  std::string principal;
+  std::latch reported(1);
+  ServerOptions options;
+  options.on_request = [&](const RequestSummary& summary) {
+    principal = summary.principal;
+    reported.count_down();
+  };
+  auto router = echo_router();
+  router.add(Method::post, "/forbidden", {}, [](Request&) -> Task<Response> {
+    ADD_FAILURE() << "a handler was asked by who may not call it";
+    co_return Response{};
+  });
+  TestServer server(std::move(router), options);
+  RawSocket raw(server.port());
+  raw.send("POST /forbidden HTTP/1.1\r\nHost: x\r\nX-Api-Key: right\r\nContent-Length: 100\r\n\r\n");
+  EXPECT_THAT(raw.read_until("\r\n"), HasSubstr("HTTP/1.1 403"));
+  reported.wait();
+  EXPECT_EQ(principal, "tester");
 }
 
 TEST(HttpServer, TakesOrMakesRequestIds) {

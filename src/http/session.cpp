@@ -208,11 +208,9 @@ std::optional<Response> Session::authenticate() {
     return problem_response(request_, Error(Code::unauthenticated,
                                             "send a key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'"));
   }
-  auto principal = shared_.authenticator
-                       ? shared_.authenticator(key)
-                       : Result<std::string>(fail(Code::unauthenticated, "no key is valid here"));
-  if (!principal) return problem_response(request_, principal.error());
-  request_.principal = std::move(*principal);
+  const auto may = shared_.authenticator ? shared_.authenticator(key, *route_, request_)
+                                         : Result<void>(fail(Code::unauthenticated, "no key is valid here"));
+  if (!may) return problem_response(request_, may.error());
   return std::nullopt;
 }
 

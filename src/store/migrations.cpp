@@ -57,7 +57,7 @@ comment on table citadel.schema_definition is
 // Each object of Citadel's schemas as one line. Partitions come and go with the months, so they and what
 // hangs on them are left out.
 constexpr pg::Statement describe_schema{"schema definition", R"(
-with space as (select oid, nspname from pg_namespace where nspname in ('citadel', 'usage', 'audit')),
+with space as (select oid, nspname from pg_namespace where nspname in ('citadel', 'usage', 'audit', 'access')),
 relation as (
   select c.oid, n.nspname || '.' || c.relname as name, c.relkind, c.relacl, c.relrowsecurity, c.relforcerowsecurity
   from pg_class c join space n on n.oid = c.relnamespace
@@ -80,6 +80,10 @@ select line from (
   union all
   select 'trigger ' || r.name || ' ' || pg_get_triggerdef(t.oid)
   from relation r join pg_trigger t on t.tgrelid = r.oid and not t.tgisinternal
+  union all
+  select 'policy ' || r.name || '.' || p.polname || ' ' || p.polcmd::text || ' of ' || p.polroles::regrole[]::text || ' sees '
+         || coalesce(pg_get_expr(p.polqual, p.polrelid), '') || ' writes ' || coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '')
+  from relation r join pg_policy p on p.polrelid = r.oid
   union all
   select 'view ' || r.name || ' ' || md5(pg_get_viewdef(r.oid)) from relation r where r.relkind in ('v', 'm')
   union all
