@@ -68,7 +68,7 @@ SELECT access.isolate('access.principal', 'tenant_id');
 SELECT access.isolate('access.api_key', 'tenant_id');
 
 GRANT SELECT ON access.tenant TO citadel_app;
-GRANT SELECT, INSERT (tenant_id, name, role) ON access.principal TO citadel_app;
+GRANT SELECT, INSERT (tenant_id, name, role), UPDATE (disabled) ON access.principal TO citadel_app;
 -- All but the hash, which access.lookup() alone gives.
 GRANT SELECT (id, tenant_id, principal, created_at, expires_at, revoked_at, replaced_by, prefix) ON access.api_key TO citadel_app;
 GRANT INSERT (id, tenant_id, principal, expires_at, prefix, hash), UPDATE (revoked_at, replaced_by) ON access.api_key TO citadel_app;

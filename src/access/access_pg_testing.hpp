@@ -21,7 +21,7 @@ inline Deadline soon() {
 class AccessTest : public testing::Test {
  protected:
   void SetUp() override {
-    store::Options options;
+    auto& options = options_;
     options.pool.connect = as_role(servers_->pooled(), local::app_role, servers_->app_password());
     options.pool.connect.route = pg::Route::pgpool;
     options.pool.size_min = 1;
@@ -73,6 +73,7 @@ class AccessTest : public testing::Test {
   support::Servers& servers_ = support::shared_servers();
   const std::string name_ = store::migrated_database(servers_);
   asio::io_context context_{1};
+  store::Options options_;  // what a test sets before SetUp() is kept
   std::optional<store::Database> database_;
   const Pepper pepper_{Secret("the pepper of these tests, which is long")};
 

@@ -1,5 +1,8 @@
 // That the database itself keeps tenants apart, whatever the daemon's code does.
+#include <stdlib.h>
+
 #include "access/access_pg_testing.hpp"
+#include "base/random.hpp"
 
 namespace citadel::access {
 namespace {
@@ -90,6 +93,137 @@ TEST_F(IsolationTest, TheLookUpGivesTheKeysOfAllAndNothingThatEndedLongAgo) {
   as_app("update access.api_key set revoked_at = now() - interval '2 days'", acme_);
   as_app("update access.api_key set revoked_at = now()", other_);
   EXPECT_EQ(as_app("select tenant, revoked from access.lookup()"), "other|t");
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Many callers of three tenants on few sessions, which every one of them leaves to another one's tenant, in
+// whatever state: committed, rolled back, failed, cancelled.
+
+std::int64_t operations_wanted() {
+  const char* const text = ::getenv("CITADEL_ISOLATION_OPERATIONS");
+  return text ? std::strtoll(text, nullptr, 10) : 3'000;
+}
+
+class RandomOperations : public AccessTest {
+ protected:
+  struct Counts {
+    std::int64_t done = 0, rows = 0, aborted = 0, cancelled = 0, refused = 0;
+  };
+
+  void SetUp() override {
+    options_.pool.size_max = 6;
+    AccessTest::SetUp();
+  }
+  static bool sleeps(std::uint64_t draw) { return draw % 53 == 0; }  // a cancelled session is not used again
+
+  // Everything that a transaction sees must be its tenant's: rows that it reads, has changed or has made.
+  void expect_own(const Result<pg::Rows>& rows, std::size_t which) {
+    if (!rows) return;
+    for (const pg::Row row : *rows) {
+      ++counts_.rows;
+      ASSERT_EQ(row.get<std::string_view>(0), std::to_string(tenants_[which].id));
+      ASSERT_TRUE(row.get<std::string_view>(1).starts_with(tenants_[which].name))
+          << row.get<std::string_view>(1);
+    }
+  }
+
+  Task<Result<void>> act(pg::Transaction& transaction, std::size_t which, std::uint64_t draw,
+                         Deadline deadline) {
+    constexpr std::string_view all = "select tenant_id, name from access.principal";
+    const auto own = tenants_[which].id, other = tenants_[(which + 1 + draw % 2) % tenants_.size()].id;
+    const auto insert = [&](std::int32_t tenant) {
+      return fmt::format(
+          "insert into access.principal (tenant_id, name, role) values ({}, '{}-{}', 'reader') "
+          "returning tenant_id, name",
+          tenant, tenants_[which].name, ++made_);
+    };
+    std::string statement(all);
+    if (sleeps(draw)) {  // cancelled in the middle
+      statement = "select tenant_id, name, pg_sleep(0.05) from access.principal";
+    } else
+      switch (draw % 10) {
+        case 0:
+          statement = insert(own);
+          break;
+        case 1:
+          statement = "update access.principal set disabled = not disabled returning tenant_id, name";
+          break;
+        case 2:  // that it names another one helps nobody
+          statement = fmt::format("{} where tenant_id = {}", all, other);
+          break;
+        case 3:  // refused, and the transaction with it
+          statement = insert(other);
+          break;
+        case 4:
+          statement = "select 1/0";
+          break;
+        default:
+          break;
+      }
+    const auto rows = co_await transaction.execute_simple(statement, deadline);
+    expect_own(rows, which);
+    if (!rows) co_return std::unexpected(rows.error());
+    if (statement.starts_with("insert") && draw % 10 == 3)
+      ADD_FAILURE() << "a row for another tenant was taken";
+    // What is seen does not change by what came before in the transaction; some give up here.
+    expect_own(co_await transaction.execute_simple(all, deadline), which);
+    if (draw % 7 == 0) co_return fail(Code::cancelled, "given up");
+    co_return Result<void>();
+  }
+
+  Task<> caller_of(std::uint64_t seed, std::int64_t wanted) {
+    SeededRandom random(seed);
+    while (counts_.done < wanted) {
+      ++counts_.done;
+      const auto draw = random.next();
+      const auto which = (draw >> 32) % tenants_.size();
+      // Of a sleep, little; of everything else, now and then next to nothing.
+      const auto deadline = sleeps(draw)      ? Deadline::after(10ms)
+                            : draw % 197 == 0 ? Deadline::after(300us)
+                                              : soon();
+      const auto done = co_await database_->transact<bool>(
+          deadline, store::Intent::write, {.name = "random operation"},
+          [&](pg::Transaction& transaction) -> Task<Result<bool>> {
+            CITADEL_CO_TRY(co_await transaction.set_local("citadel.tenant",
+                                                          std::to_string(tenants_[which].id), deadline));
+            CITADEL_CO_TRY(co_await act(transaction, which, draw, deadline));
+            co_return true;
+          });
+      if (done) continue;
+      const auto code = done.error().code;
+      ++(code == Code::deadline_exceeded || code == Code::statement_timeout ? counts_.cancelled
+         : code == Code::permission_denied                                  ? counts_.refused
+                                                                            : counts_.aborted);
+    }
+  }
+
+  std::vector<Tenant> tenants_;
+  std::int64_t made_ = 0;
+  Counts counts_;
+};
+
+TEST_F(RandomOperations, NoRowCrosses) {
+  for (const auto* name : {"ada", "bob", "cyd"}) {
+    tenants_.push_back(tenant(name));
+    principal(tenants_.back().id, fmt::format("{}-0", name));
+  }
+  const auto wanted = operations_wanted();
+  const auto seed = random_seed();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  for (std::uint64_t i = 0; i < 24; ++i)
+    asio::co_spawn(context_, caller_of(seed + i, wanted), asio::detached);
+  context_.run();
+  context_.restart();
+  EXPECT_GE(counts_.done, wanted);
+  // Each way to end has been gone, and what was kept is whose it says.
+  for (const auto count : {counts_.rows, counts_.aborted, counts_.cancelled, counts_.refused})
+    EXPECT_GT(count, wanted / 200);
+  for (const auto& tenant : tenants_)
+    EXPECT_EQ(
+        as_app(fmt::format("select count(*) from access.principal where name not like '{}-%'", tenant.name),
+               tenant.id),
+        "0");
+  RecordProperty("operations", std::to_string(counts_.done));
 }
 
 }  // namespace

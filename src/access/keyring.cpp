@@ -50,7 +50,7 @@ Result<Identity> Keyring::identify(std::string_view key) const {
   }
   if (record.disabled) return fail(Code::unauthenticated, "this key's principal is disabled");
   return Identity{record.tenant, record.tenant_id, fmt::format("{}/{}", record.tenant, record.principal),
-                  record.role};
+                  record.role, record.prefix};
 }
 
 std::uint64_t Keyring::begin_refresh() {

@@ -34,6 +34,7 @@ struct Identity {
   std::int32_t tenant_id = 0;
   std::string principal;  // "acme/alice"
   Role role = Role::reader;
+  std::string prefix;  // of the key
 };
 
 struct KeyringStatus {

@@ -23,6 +23,9 @@ constexpr pg::Statement select_principals{
     "select id, name, role, disabled, created_at from access.principal order by id desc limit $1"};
 constexpr pg::Statement select_principal{"access principal",
                                          "select id from access.principal where name = $1"};
+constexpr pg::Statement disable_principal{"access disable principal",
+                                          "update access.principal set disabled = $2 where name = $1 "
+                                          "returning id, name, role, disabled, created_at"};
 constexpr pg::Statement claim_pepper{"access claim pepper", "select access.claim_pepper($1)"};
 constexpr pg::Statement insert_key{
     "access create key",
@@ -82,6 +85,10 @@ crypto::Digest digest_of(Bytes bytes) {
 
 std::unexpected<Error> no_key(Uuid id) {
   return fail(Code::not_found, fmt::format("there is no key {}", id.to_string()));
+}
+
+std::unexpected<Error> no_principal(std::string_view name) {
+  return fail(Code::not_found, fmt::format("the tenant has no principal {}", name));
 }
 
 Task<Result<void>> act_for(pg::Transaction& transaction, std::int32_t tenant, const Caller& caller,
@@ -209,6 +216,19 @@ Task<Result<std::vector<Principal>>> list_principals(store::Database& database, 
   co_return out;
 }
 
+Task<Result<Principal>> set_disabled(store::Database& database, std::int32_t tenant, std::string name,
+                                     bool disabled, Caller caller, Deadline deadline) {
+  co_return co_await database.transact<Principal>(
+      deadline, store::Intent::write, {.name = disable_principal.name},
+      [&](pg::Transaction& transaction) -> Task<Result<Principal>> {
+        CITADEL_CO_TRY(co_await act_for(transaction, tenant, caller, deadline));
+        CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(
+                                                   disable_principal, pg::Params(name, disabled), deadline));
+        if (rows.empty()) co_return no_principal(name);
+        co_return principal_of(rows[0]);
+      });
+}
+
 Task<Result<IssuedKey>> create_key(store::Database& database, const Pepper& pepper, std::int32_t tenant,
                                    std::string principal, std::optional<std::chrono::seconds> valid_for,
                                    Caller caller, Deadline deadline) {
@@ -216,19 +236,17 @@ Task<Result<IssuedKey>> create_key(store::Database& database, const Pepper& pepp
   std::optional<std::int64_t> seconds;
   if (valid_for) seconds = valid_for->count();
   CITADEL_CO_ASSIGN(
-      auto info,
-      co_await database.transact<KeyInfo>(
-          deadline, store::Intent::write, {.name = insert_key.name},
-          [&](pg::Transaction& transaction) -> Task<Result<KeyInfo>> {
-            CITADEL_CO_TRY(co_await act_for(transaction, tenant, caller, deadline));
-            CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(
-                                                       select_principal, pg::Params(principal), deadline));
-            if (rows.empty()) {
-              co_return fail(Code::not_found, fmt::format("the tenant has no principal {}", principal));
-            }
-            co_return co_await store_key(transaction, fresh, tenant, rows[0].get<std::int32_t>(0), seconds,
-                                         deadline);
-          }));
+      auto info, co_await database.transact<KeyInfo>(
+                     deadline, store::Intent::write, {.name = insert_key.name},
+                     [&](pg::Transaction& transaction) -> Task<Result<KeyInfo>> {
+                       CITADEL_CO_TRY(co_await act_for(transaction, tenant, caller, deadline));
+                       CITADEL_CO_ASSIGN(
+                           const pg::Rows rows,
+                           co_await transaction.execute(select_principal, pg::Params(principal), deadline));
+                       if (rows.empty()) co_return no_principal(principal);
+                       co_return co_await store_key(transaction, fresh, tenant, rows[0].get<std::int32_t>(0),
+                                                    seconds, deadline);
+                     }));
   co_return IssuedKey{std::move(info), fresh.key.text};
 }
 

@@ -63,6 +63,10 @@ Task<Result<Principal>> create_principal(store::Database& database, std::int32_t
 Task<Result<std::vector<Principal>>> list_principals(store::Database& database, std::int32_t tenant,
                                                      Deadline deadline);
 
+// Whether its keys are valid. not_found: the tenant has no such principal.
+Task<Result<Principal>> set_disabled(store::Database& database, std::int32_t tenant, std::string name,
+                                     bool disabled, Caller caller, Deadline deadline);
+
 // not_found: the tenant has no such principal, or no such key. conflict: the key has ended or was rotated
 // before; or this daemon's pepper is not that of the keys that are there.
 Task<Result<IssuedKey>> create_key(store::Database& database, const Pepper& pepper, std::int32_t tenant,

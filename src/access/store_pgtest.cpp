@@ -47,6 +47,7 @@ TEST_F(AccessStoreTest, AKeyIsKnownAfterTheNextLookAndGoneAfterItsRevocation) {
   EXPECT_EQ(found->principal, "acme/alice");
   EXPECT_EQ(found->tenant_id, acme_);
   EXPECT_EQ(found->role, Role::gateway);
+  EXPECT_EQ(found->prefix, made.info.prefix);
   const auto before = keyring_.revision();
   look();
   EXPECT_EQ(keyring_.revision(), before);
@@ -133,12 +134,17 @@ TEST_F(AccessStoreTest, ADaemonWithAnotherPepperKnowsThatItIs) {
 
 TEST_F(AccessStoreTest, ADisabledPrincipalsKeysAreNotValid) {
   const auto made = key(acme_, "alice");
-  as_owner(
-      fmt::format("begin; set local citadel.tenant = '{}'; update access.principal set disabled = true; "
-                  "commit",
-                  acme_));
+  const auto disabled = run(set_disabled(*database_, acme_, "alice", true, caller, soon()));
+  ASSERT_TRUE(disabled) << disabled.error().to_string();
+  EXPECT_TRUE(disabled->disabled);
   look();
   EXPECT_EQ(says(made.secret), "this key's principal is disabled");
+  ASSERT_TRUE(run(set_disabled(*database_, acme_, "alice", false, caller, soon())));
+  look();
+  EXPECT_EQ(says(made.secret), "acme/alice");
+  const auto other = tenant("other").id;
+  EXPECT_EQ(problem(run(set_disabled(*database_, other, "alice", true, caller, soon()))),
+            "not_found: the tenant has no principal alice");
 }
 
 // Each by whom it was, under its tenant's name, and without anything that makes a key.

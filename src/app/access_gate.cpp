@@ -16,8 +16,10 @@ Result<void> let_in(const Secret& admin_key, const access::Keyring& keyring, std
     request.principal = std::move(identity.principal);
     request.tenant = std::move(identity.tenant);
     request.tenant_id = identity.tenant_id;
+    request.key = std::move(identity.prefix);
     role = identity.role;
   }
+  request.role = to_string(role);
   return access::check_call(role, request.tenant, to_string(route.method), route.pattern);
 }
 

@@ -16,4 +16,9 @@ inline constexpr std::int32_t operators_tenant_id = 1;
 Result<void> let_in(const Secret& admin_key, const access::Keyring& keyring, std::string_view key,
                     const http::Route& route, http::Request& request);
 
+// 200 to the subrequest of a gateway: who was let in, in headers that it hands on. Names of the database
+// cannot break a header. Age (RFC 9111 §5.1): the seconds since the database confirmed what is known of the
+// key.
+http::Response let_through(const access::Keyring& keyring, const http::Request& request);
+
 }  // namespace citadel::app

@@ -142,6 +142,8 @@ TEST_F(AccessGateTest, EachRoleGetsWhatTheTableSaysOnEachRoute) {
       EXPECT_EQ(status(operators, *route), rule->allows(role) ? 200 : 403)
           << to_string(role) << ' ' << route->pattern;
       EXPECT_EQ(request_.principal, fmt::format("default/{}", to_string(role)));
+      EXPECT_EQ(request_.role, to_string(role));
+      EXPECT_EQ(request_.key, operators.substr(3, 8));
       EXPECT_EQ(status(tenants, *route), rule->allows(role) && rule->reach != Reach::installation ? 200 : 403)
           << to_string(role) << " of acme, " << route->pattern;
       EXPECT_EQ(request_.tenant, "acme");
@@ -156,6 +158,8 @@ TEST_F(AccessGateTest, TheAdminKeyMayCallAllAndNeedsNoDatabase) {
     EXPECT_EQ(request_.principal, "admin");
     EXPECT_EQ(request_.tenant, "default");
     EXPECT_EQ(request_.tenant_id, operators_tenant_id);
+    EXPECT_EQ(request_.role, "admin");
+    EXPECT_EQ(request_.key, "");
   }
 }
 

@@ -45,6 +45,7 @@ void add_health_routes(http::Router& router, std::shared_ptr<const ApiContext> c
 void add_verify_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_pool_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_access_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
+void add_authorization_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 void add_request_routes(http::Router& router, std::shared_ptr<const ApiContext> context);
 // Only where there is an audit trail.
 void add_audit_routes(http::Router& router, std::shared_ptr<const ApiContext> context);

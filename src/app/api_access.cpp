@@ -130,6 +130,29 @@ Task<Result<std::string>> post_principal(ApiContextPtr context, Request& request
   co_return out.take();
 }
 
+Task<Result<std::string>> set_disabled(ApiContextPtr context, Request& request, bool disabled) {
+  CITADEL_CO_ASSIGN(const auto body, read_object(request));
+  ObjectReader in(body.get_object());
+  auto tenant = owned(in.optional_text("tenant", name_limits));
+  CITADEL_CO_TRY(in.finish());
+  CITADEL_CO_ASSIGN(const auto where, co_await target(context, request, std::move(tenant)));
+  CITADEL_CO_ASSIGN(
+      const auto changed,
+      co_await on_data_plane(*context, access::set_disabled(context->database, where.id,
+                                                            std::string(request.path_parameter("name")),
+                                                            disabled, caller_of(request), request.deadline)));
+  co_await look_again(context, request);
+  citadel::json::Writer out;
+  write(out, changed, where.name);
+  co_return out.take();
+}
+Task<Result<std::string>> post_disable(ApiContextPtr context, Request& request) {
+  co_return co_await set_disabled(std::move(context), request, true);
+}
+Task<Result<std::string>> post_enable(ApiContextPtr context, Request& request) {
+  co_return co_await set_disabled(std::move(context), request, false);
+}
+
 Task<Result<std::string>> get_principals(ApiContextPtr context, Request& request) {
   CITADEL_CO_TRY(request.allow_query({"tenant"}));
   CITADEL_CO_ASSIGN(const auto where, co_await target(context, request, owned(request.query("tenant"))));
@@ -247,6 +270,8 @@ void add_access_routes(http::Router& router, ApiContextPtr context) {
   router.add(Method::post, "/v1/tenants", {}, without_query(gives(201, post_tenant)));
   router.add(Method::get, "/v1/principals", {}, gives(200, get_principals));
   router.add(Method::post, "/v1/principals", {}, without_query(gives(201, post_principal)));
+  router.add(Method::post, "/v1/principals/{name}/disable", {}, without_query(gives(200, post_disable)));
+  router.add(Method::post, "/v1/principals/{name}/enable", {}, without_query(gives(200, post_enable)));
   router.add(Method::get, "/v1/keys", {}, gives(200, get_keys));
   router.add(Method::post, "/v1/keys", {}, without_query(gives(201, post_key)));
   router.add(Method::post, "/v1/keys/{id}/rotate", {}, without_query(gives(201, post_rotate)));

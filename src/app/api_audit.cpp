@@ -18,21 +18,6 @@ using http::Response;
 constexpr citadel::json::ParseLimits object_limits{.depth_max = 3, .size_bytes_max = 64 << 10};
 constexpr std::size_t reason_bytes_max = 1'000;
 
-// "/3/actor/id: is missing", "line 4, /time: must …", "limit: must …": the field, or nothing.
-std::string_view field_of(std::string_view message) {
-  if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
-    message.remove_prefix(line + 2);
-  // What http::Request says of one that is not known, or is there twice.
-  constexpr std::string_view parameter = "query parameter '";
-  if (message.starts_with(parameter)) {
-    message.remove_prefix(parameter.size());
-    return message.substr(0, message.find('\''));
-  }
-  const auto field = message.substr(0, std::min(message.find(": "), message.size()));
-  const bool is_one = field.size() < message.size() && field.find(' ') == std::string_view::npos;
-  return is_one ? field : std::string_view();
-}
-
 Task<Result<audit::StoredCheckpoint>> take_checkpoint(ApiContextPtr context) {
   auto status = context->audit->publisher().status();
   // After a fork was found, too: it is what an auditor holds against the log.
@@ -132,20 +117,17 @@ Response audit_problem(const Request& request, const Error& error) {
         request, http::make_problem(500, "audit_log_corrupt", "The audit log is not as it was written",
                                     error.message));
   }
-  auto problem = refused_query(request, error).value_or(http::problem_of(error));
+  const auto problem = refused_query(request, error).value_or(http::problem_of(error));
   const bool ours =
       problem.status >= 500 && problem.status != 503 && problem.status != 504 && problem.status != 507;
   if (ours) return problem_response(request, error);
-  const auto field = field_of(error.message);
-  const bool clients = error.code == Code::invalid_argument || error.code == Code::conflict;
-  if (clients && !field.empty()) problem.members.push_back({"field", std::string(field)});
   return problem_response(request, problem);
 }
 
 audit::Actor actor_of(const Request& request) {
   return {.type = std::string(actor_type(request.principal)),
           .id = request.principal.empty() ? "unknown" : request.principal,
-          .auth_method = request.principal.empty() ? "" : "api_key",
+          .auth_method = request.principal.empty() ? "" : auth_method(request.key),
           .address = request.remote};
 }
 

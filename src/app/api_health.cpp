@@ -65,6 +65,7 @@ http::Router make_router(std::shared_ptr<const ApiContext> context) {
   add_pool_routes(router, context);
   add_verify_routes(router, context);
   add_access_routes(router, context);
+  add_authorization_routes(router, context);
   if (context->audit != nullptr) add_audit_routes(router, context);
   return router;
 }

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "access/routes.hpp"
 #include "base/bytes.hpp"
 #include "base/time_text.hpp"
 #include "http/problem.hpp"
@@ -51,6 +52,15 @@ Result<std::optional<Uuid>> read_trace_id(const http::Request& request) {
   return std::optional(id);
 }
 
+Result<std::optional<std::string>> read_tenant(const http::Request& request) {
+  CITADEL_ASSIGN(auto named, read_name(request, "tenant"));
+  const auto bound = bound_tenant(request);
+  if (!bound) return named;
+  if (named && *named != *bound)
+    return fail(Code::permission_denied, "tenant: a principal sees the data of its own tenant");
+  return std::optional(std::string(*bound));
+}
+
 Task<http::Response> refuse(http::Request& request, Error error) {
   co_return http::problem_response(request, error);
 }
@@ -69,6 +79,11 @@ Result<std::optional<WallTime>> read_time(const http::Request& request, std::str
                        : "must be a day like 2026-11-25 or an RFC 3339 time like 2026-11-25T00:00:00Z");
 }
 
+std::optional<std::string_view> bound_tenant(const http::Request& request) {
+  if (request.tenant == access::operators_tenant) return std::nullopt;
+  return request.tenant;
+}
+
 http::Handler without_query(http::Handler handler) {
   return [handler = std::move(handler)](http::Request& request) {
     auto none = request.allow_query({});
@@ -80,7 +95,7 @@ Result<usage::RequestFilter> parse_request_filter(const http::Request& request, 
   CITADEL_TRY(
       request.allow_query({"tenant", "model", "from", "to", "status", "trace_id", "cursor", "limit"}));
   usage::RequestFilter filter;
-  CITADEL_ASSIGN(filter.tenant, read_name(request, "tenant"));
+  CITADEL_ASSIGN(filter.tenant, read_tenant(request));
   CITADEL_ASSIGN(filter.model, read_name(request, "model"));
   CITADEL_ASSIGN(filter.from, read_time(request, "from"));
   CITADEL_ASSIGN(filter.to, read_time(request, "to"));
@@ -101,7 +116,7 @@ Result<usage::UsageQuery> parse_usage_query(const http::Request& request, WallTi
   usage::UsageQuery query;
   CITADEL_ASSIGN(query.bucket, usage::parse_bucket(read_text(request, "bucket").value_or("hour")));
   CITADEL_ASSIGN(query.group_by, usage::parse_group_by(read_text(request, "group_by").value_or("")));
-  CITADEL_ASSIGN(query.tenant, read_name(request, "tenant"));
+  CITADEL_ASSIGN(query.tenant, read_tenant(request));
   CITADEL_ASSIGN(query.model, read_name(request, "model"));
   CITADEL_ASSIGN(const auto from, read_time(request, "from"));
   CITADEL_ASSIGN(const auto to, read_time(request, "to"));

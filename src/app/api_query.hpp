@@ -13,6 +13,11 @@ http::Handler without_query(http::Handler handler);
 // A day, which is its midnight UTC, or an RFC 3339 time, where there is one.
 Result<std::optional<WallTime>> read_time(const http::Request& request, std::string_view name);
 
+// nullopt: who asks is of the operator's tenant and acts for all of them. Else the one tenant whose data may
+// be seen and written.
+std::optional<std::string_view> bound_tenant(const http::Request& request);
+
+// Both are bound to the caller's tenant; permission_denied where another one is named.
 // tenant, model, from, to, status, trace_id, cursor, limit.
 Result<usage::RequestFilter> parse_request_filter(const http::Request& request, std::int64_t page_rows_max);
 

@@ -13,6 +13,7 @@ using testing::HasSubstr;
 
 http::Request request_with(std::string name, std::string value) {
   http::Request request;
+  request.tenant = "default";
   request.query_parameters = {{std::move(name), std::move(value)}};
   return request;
 }
@@ -55,6 +56,30 @@ TEST(ApiQuery, ADayIsItsMidnightInUtc) {
   const auto now = *parse_time("2026-11-26T12:00:00Z");
   EXPECT_EQ(parse_usage_query(request_with("from", "2026-11-25"), now)->from,
             parse_time("2026-11-25T00:00:00Z"));
+}
+
+// Of another tenant than the operator's, the caller's alone; of a request without one, none.
+TEST(ApiQuery, WhoIsOfATenantSeesThatTenant) {
+  const auto now = *parse_time("2026-11-26T12:00:00Z");
+  for (const std::string_view tenant : {"acme", ""}) {
+    http::Request request;
+    request.tenant = tenant;
+    EXPECT_EQ(parse_request_filter(request, 1000)->tenant, tenant);
+    EXPECT_EQ(parse_usage_query(request, now)->tenant, tenant);
+    request.query_parameters = {{"tenant", "other"}};
+    for (const auto& refused :
+         {parse_request_filter(request, 1000).error(), parse_usage_query(request, now).error()}) {
+      EXPECT_EQ(refused.code, Code::permission_denied);
+      EXPECT_EQ(refused.message, "tenant: a principal sees the data of its own tenant");
+    }
+  }
+  auto own = request_with("tenant", "acme");
+  EXPECT_EQ(parse_request_filter(own, 1000)->tenant, "acme");  // the operator's, who names it
+  own.tenant = "acme";
+  EXPECT_EQ(parse_usage_query(own, now)->tenant, "acme");
+  http::Request all;
+  all.tenant = "default";
+  EXPECT_EQ(parse_request_filter(all, 1000)->tenant, std::nullopt);
 }
 
 TEST(ApiQuery, ARouteWithoutParametersRefusesThem) {

@@ -10,6 +10,7 @@
 #include "usage/queries.hpp"
 #include "usage/record_codec.hpp"
 #include "usage/record_json.hpp"
+#include "usage/record_row.hpp"
 
 namespace citadel::app {
 namespace {
@@ -18,11 +19,12 @@ using Context = std::shared_ptr<const ApiContext>;
 using http::Request;
 using http::Response;
 
-usage::IngestLimits ingest_limits(const ApiContext& context) {
+usage::IngestLimits ingest_limits(const ApiContext& context, const Request& request) {
   const auto config = context.usage();
   usage::IngestLimits limits;
   limits.past_max = std::chrono::floor<std::chrono::days>(config.past_max);
   limits.future_max = std::chrono::floor<std::chrono::minutes>(config.future_max);
+  limits.tenant = bound_tenant(request);
   limits.body_bytes_max = static_cast<std::size_t>(context.config.http.body_bytes_max);
   return limits;
 }
@@ -31,8 +33,8 @@ usage::IngestLimits ingest_limits(const ApiContext& context) {
 Task<Response> post_requests(Context context, Request& request) {
   const auto form = body_form(request.headers.get("Content-Type"));
   if (!form) co_return http::problem_response(request, form.error());
-  auto records = usage::parse_records(request.body, *form, ingest_limits(*context), context->clock.wall(),
-                                      thread_random());
+  auto records = usage::parse_records(request.body, *form, ingest_limits(*context, request),
+                                      context->clock.wall(), thread_random());
   if (!records) co_return http::problem_response(request, records.error());
 
   std::vector<journal::Record> entries;
@@ -56,10 +58,12 @@ Task<Response> post_requests(Context context, Request& request) {
 
 Task<Response> get_request(Context context, Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
-  if (!id) co_return http::problem_response(request, Error(Code::invalid_argument, "id is not a UUID"));
+  if (!id) co_return http::problem_response(request, Error(Code::invalid_argument, "id: is not a UUID"));
   const auto found =
       co_await aio::run_on(context->database.executor(), context->requests.read(*id, request.deadline));
   if (!found) co_return read_problem(request, found.error());
+  const auto bound = bound_tenant(request);
+  if (bound && found->tenant != *bound) co_return read_problem(request, usage::no_such_request(*id).error());
   co_return Response::json(200, usage::to_json(*found));
 }
 

@@ -21,6 +21,10 @@ std::string_view actor_type(std::string_view principal) {
   return principal.contains('/') ? "principal" : "key";
 }
 
+std::string auth_method(std::string_view key_prefix) {
+  return key_prefix.empty() ? "api_key" : fmt::format("api_key:{}", key_prefix);
+}
+
 audit::Event make_event(OwnEvent own, WallTime now, Random& random) {
   audit::Event event;
   event.id = new_uuid7(now, random);
@@ -90,13 +94,13 @@ bool AuthPolicy::record_failure(MonotonicTime now) {
   return true;
 }
 
-bool AuthPolicy::record_success(const std::string& principal, const std::string& address, MonotonicTime now) {
+bool AuthPolicy::record_success(const std::string& who, const std::string& address, MonotonicTime now) {
   if (seen_.size() >= remembered_max) {
     std::erase_if(seen_, [&](const auto& entry) { return now - entry.second >= window_; });
     // Only where that many are fresh: then they are recorded once more.
     if (seen_.size() >= remembered_max) seen_.clear();
   }
-  const auto [at, is_new] = seen_.try_emplace({principal, address}, now);
+  const auto [at, is_new] = seen_.try_emplace({who, address}, now);
   if (!is_new && now - at->second < window_) return false;
   at->second = now;
   return true;

@@ -27,6 +27,8 @@ struct OwnEvent {
 };
 // "key" of the admin key, "principal" of TENANT/NAME, "unknown" of nobody.
 std::string_view actor_type(std::string_view principal);
+// How it authenticated: "api_key:PREFIX", or "api_key" with the admin key.
+std::string auth_method(std::string_view key_prefix);
 // Texts are cut and cleaned to what an event may hold.
 audit::Event make_event(OwnEvent own, WallTime now, Random& random);
 
@@ -46,7 +48,8 @@ class AuthPolicy {
   explicit AuthPolicy(Monotonic::duration window) : window_(window) {}
 
   bool record_failure(MonotonicTime now);
-  bool record_success(const std::string& principal, const std::string& address, MonotonicTime now);
+  // `who`: the principal with its key.
+  bool record_success(const std::string& who, const std::string& address, MonotonicTime now);
   // Failures since the last call that were not recorded one by one.
   std::uint64_t take_uncounted() { return std::exchange(uncounted_, 0); }
 

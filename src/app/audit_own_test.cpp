@@ -30,6 +30,8 @@ TEST(OwnEvent, AnActorIsNamedByWhatItShowed) {
   EXPECT_EQ(actor_type(""), "unknown");
   EXPECT_EQ(actor_type("admin"), "key");
   EXPECT_EQ(actor_type("acme/alice"), "principal");
+  EXPECT_EQ(auth_method(""), "api_key");
+  EXPECT_EQ(auth_method("Abcdef12"), "api_key:Abcdef12");
 }
 
 TEST(OwnEvent, StartAndGapAreReadByTheVerifier) {

@@ -421,7 +421,9 @@ void AuditTrail::note_request(const http::RequestSummary& summary) {
   {
     const std::lock_guard lock(impl.mutex);
     const auto now = impl.clock.monotonic();
-    if (refused ? !impl.auth.record_failure(now) : !impl.auth.record_success(principal, remote, now)) return;
+    if (refused ? !impl.auth.record_failure(now)
+                : !impl.auth.record_success(fmt::format("{} {}", principal, summary.key), remote, now))
+      return;
   }
   impl.note({.action = unknown   ? "auth.failure"
                        : refused ? "key.denied"
@@ -433,7 +435,7 @@ void AuditTrail::note_request(const http::RequestSummary& summary) {
                                  : "",
              .actor = {.type = std::string(actor_type(principal)),
                        .id = unknown ? "unknown" : principal,
-                       .auth_method = "api_key",
+                       .auth_method = auth_method(unknown ? "" : summary.key),
                        .address = remote},
              .request_id = std::string(summary.request_id)});
 }

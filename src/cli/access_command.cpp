@@ -102,6 +102,16 @@ int run_principal_create(const Context& context, const AccessOptions& options) {
   return exit_good;
 }
 
+int run_principal_set(const Context& context, const AccessOptions& options, std::string_view action) {
+  const auto changed = post(
+      context, fmt::format("/v1/principals/{}/{}", percent_encode(options.name), action), body_of(options));
+  if (!changed) return context.report(changed.error());
+  if (context.json) return print_json(context, *changed);
+  *context.out << fmt::format("{}d: principal {}/{}\n", action, text_at(*changed, "/tenant"),
+                              text_at(*changed, "/name"));
+  return exit_good;
+}
+
 // ---- keys
 
 // The key itself is on standard output alone, or in the file; what is said of it is on standard error.
@@ -193,8 +203,17 @@ void add_principal_command(Command app, Context& context) {
   for (const auto role : access::all_roles) roles.emplace_back(to_string(role));
   create.add_option("NAME", options->name, "Letters, digits and ._@-").required();
   create.add_option("--role", options->role, "What it may call: docs/security.md").required().one_of(roles);
+  const auto disable =
+      principal.add_subcommand("disable", "End all of a principal's keys, until it is enabled");
+  const auto enable = principal.add_subcommand("enable", "Let a principal's keys be valid again");
+  for (const auto& command : {disable, enable})
+    command.add_option("NAME", options->name, "As `principal list` shows it").required();
   const auto list = principal.add_subcommand("list", "The principals of a tenant");
-  for (const auto& command : {create, list}) add_tenant_option(command, options);
+  for (const auto& command : {create, disable, enable, list}) add_tenant_option(command, options);
+  disable.callback(
+      [&context, options] { context.exit_code = run_principal_set(context, *options, "disable"); });
+  enable.callback(
+      [&context, options] { context.exit_code = run_principal_set(context, *options, "enable"); });
   create.callback([&context, options] { context.exit_code = run_principal_create(context, *options); });
   list.callback([&context, options] {
     context.exit_code =

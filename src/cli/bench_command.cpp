@@ -32,6 +32,7 @@ constexpr auto benches = std::to_array<Bench>({
     {"sql", bench_sql},
     {"pool", bench_pool},
     {"http", bench_http},
+    {"authz", bench_authz},
     {"journal", bench_journal},
     {"drain", bench_drain},
     {"audit", bench_audit},

@@ -197,12 +197,16 @@ Result<LoadResult> run_load(const Load& load, const std::filesystem::path& folde
       fmt::format("wrk.method = [==[{}]==]\nwrk.path = [==[{}]==]\nwrk.body = [==[{}]==]\n"
                   "wrk.headers['Authorization'] = [==[Bearer {}]==]\n"
                   "wrk.headers['Content-Type'] = 'application/x-ndjson'\n"
+                  "{}"
                   "done = function(summary, latency)\n"
                   "  local e = summary.errors\n"
                   "  io.write(string.format('result %d %d %d %d\\n', summary.requests, summary.duration,\n"
                   "    e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(99)))\n"
                   "end\n",
-                  load.method, load.target, load.body, load.key),
+                  load.method, load.target, load.body, load.key,
+                  load.pause.count() > 0
+                      ? fmt::format("delay = function() return {} end\n", load.pause.count())
+                      : ""),
       0600));
   CITADEL_ASSIGN(const auto output,
                  run_program({program.string(), "-t1", fmt::format("-c{}", load.connections),

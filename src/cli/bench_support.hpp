@@ -90,6 +90,7 @@ struct Load {
   std::string key;  // sent as Authorization: Bearer
   std::size_t connections = 64;
   std::chrono::seconds seconds{5};
+  std::chrono::milliseconds pause{0};  // of each connection, after each answer
 };
 // `folder` takes wrk's script, which holds the key. An answer other than 2xx, or a broken connection, is an
 // error.
@@ -106,6 +107,7 @@ Result<Metrics> bench_sql(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_pool(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_journal(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_http(const Context& context, const BenchOptions& options);
+Result<Metrics> bench_authz(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_drain(const Context& context, const BenchOptions& options);
 Result<Metrics> bench_audit(const Context& context, const BenchOptions& options);
 

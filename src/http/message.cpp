@@ -137,6 +137,8 @@ void Request::clear() {
   principal.clear();
   tenant.clear();
   tenant_id = 0;
+  role.clear();
+  key.clear();
   deadline = Deadline::at(MonotonicTime::max());
   http_1_1 = true;
 }

@@ -3,7 +3,7 @@
 //
 //   Task<Response> get_request(Request& request) {
 //     const auto id = parse_uuid(request.path_parameter("id"));
-//     if (!id) co_return problem_response(request, Error(Code::invalid_argument, "id is not a UUID"));
+//     if (!id) co_return problem_response(request, Error(Code::invalid_argument, "id: is not a UUID"));
 //     co_return Response::json(200, body);
 //   }
 //
@@ -79,6 +79,8 @@ struct Request {
   std::string principal;    // who the authenticator says it is; "" on routes without authentication
   std::string tenant;       // the principal's, with its number in the database
   std::int32_t tenant_id = 0;
+  std::string role;  // the principal's
+  std::string key;   // what tells the key from others and may be shown: its prefix
   Deadline deadline = Deadline::at(MonotonicTime::max());
   bool http_1_1 = true;
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "base/quote.hpp"
 
@@ -64,6 +66,21 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
+// "" where the message names none.
+std::string_view field_of(std::string_view message) {
+  if (const auto line = message.find(", /"); message.starts_with("line ") && line < 20)
+    message.remove_prefix(line + 2);
+  // What http::Request says of one that is not known, or is there twice.
+  constexpr std::string_view parameter = "query parameter '";
+  if (message.starts_with(parameter)) {
+    message.remove_prefix(parameter.size());
+    return message.substr(0, message.find('\''));
+  }
+  const auto field = message.substr(0, std::min(message.find(": "), message.size()));
+  const bool is_one = field.size() < message.size() && field.find(' ') == std::string_view::npos;
+  return is_one ? field : std::string_view();
+}
+
 void append_member(std::string& out, std::string_view name, std::string_view value) {
   out += fmt::format(",{}:{}", quoted(name), quoted(value));
 }
@@ -112,6 +129,10 @@ Problem problem_of(const Error& error) {
   auto problem =
       make_problem(status, is_ours(error.code) ? "internal" : to_string(error.code), title_of(error.code),
                    is_ours(error.code) ? "The log has the reason under this request id." : error.message);
+  const bool clients = error.code == Code::invalid_argument || error.code == Code::conflict ||
+                       error.code == Code::permission_denied;
+  if (const auto field = field_of(error.message); clients && !field.empty())
+    problem.members.push_back({"field", std::string(field)});
   // A commit of unknown outcome must be looked up, not sent again after a pause.
   if (status == 503 && error.code != Code::commit_unknown) problem.retry_after = std::chrono::seconds(1);
   return problem;

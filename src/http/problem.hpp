@@ -1,7 +1,7 @@
 // Problem: every error answer, as RFC 9457 application/problem+json.
 //
 //   {"type":"/problems/invalid_argument","title":"The request is not valid","status":400,
-//    "detail":"id is not a UUID","instance":"<request id>","field":"id"}
+//    "detail":"id: is not a UUID","instance":"<request id>","field":"id"}
 //
 // `type` is stable: clients decide on it. `detail` is Error::message; Error::where and Error::detail never
 // leave, and neither does the message of a failure that is our own (internal, io_error, corrupt): its request
@@ -36,7 +36,9 @@ struct Problem {
 // The status that a failure with this code is answered with.
 int status_of(Code code);
 
-// The problem that tells a client of `error`. 503s carry Retry-After.
+// The problem that tells a client of `error`. 503s carry Retry-After. Of what a client sent, `field` names the
+// field, parameter or header, where the message begins with it: "/3/actor/id: is missing", "line 4, /time: …",
+// "limit: must …".
 Problem problem_of(const Error& error);
 
 // A problem without an Error behind it: `name` becomes the end of `type`.

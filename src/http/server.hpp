@@ -47,6 +47,7 @@ struct RequestSummary {
   enum class End : std::uint8_t { whole, cut } end = End::whole;
   std::string_view remote = {}, request_id = {}, path = {};
   std::string_view principal = {};  // "" where there was no authentication, or it failed
+  std::string_view key = {};        // the principal's, as Request::key
 };
 
 // Counters that any thread may read while the server runs.

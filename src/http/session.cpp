@@ -341,6 +341,7 @@ void Session::report(const Response& response, const Streaming* streamed) {
     summary.request_id = request_.request_id;
     summary.path = request_.path();
     summary.principal = request_.principal;
+    summary.key = request_.key;
     options.on_request(summary);
   }
   body_bytes_ = 0;

@@ -142,6 +142,21 @@ TEST(Problem, EveryCodeHasAStatusAndHidesOurOwnFailures) {
   }
 }
 
+TEST(Problem, NamesTheFieldThatTheClientSent) {
+  const auto field = [](Code code, std::string message) {
+    const auto problem = problem_of(Error(code, std::move(message)));
+    return problem.members.empty() ? "" : std::get<std::string>(problem.members[0].value);
+  };
+  EXPECT_EQ(field(Code::invalid_argument, "/3/actor/id: is missing"), "/3/actor/id");
+  EXPECT_EQ(field(Code::invalid_argument, "line 4, /time: must be a time"), "/time");
+  EXPECT_EQ(field(Code::invalid_argument, "query parameter 'colour' is not known"), "colour");
+  EXPECT_EQ(field(Code::conflict, "name: there is a tenant acme already"), "name");
+  EXPECT_EQ(field(Code::permission_denied, "tenant: a principal sees the data of its own tenant"), "tenant");
+  EXPECT_EQ(field(Code::permission_denied, "GET /v1/tenants is of all tenants: it needs more"), "");
+  EXPECT_EQ(field(Code::invalid_argument, "the body is empty"), "");
+  EXPECT_EQ(field(Code::unavailable, "database: is away"), "");
+}
+
 TEST(Problem, MembersHeadersAndEscapes) {
   auto problem = make_problem(400, "bad", "Bad", "a \"quote\"\n and \xFF");
   problem.members = {{"field", "model"}, {"line", std::int64_t{3}}};

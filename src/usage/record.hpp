@@ -52,7 +52,8 @@ struct IngestLimits {
   std::chrono::minutes future_max{10};
   std::size_t records_max = 10'000;  // in one body
   std::size_t body_bytes_max = 16 << 20;
-  std::size_t line_bytes_max = 64 << 10;  // of NDJSON
+  std::size_t line_bytes_max = 64 << 10;   // of NDJSON
+  std::optional<std::string> tenant = {};  // the only one that records may name, and of those that name none
 };
 
 // Checks everything that does not depend on the clock: ranges, lengths, version of the id, its skew to

@@ -23,7 +23,11 @@ constexpr json::TextLimits label_limits{.bytes_min = 1, .bytes_max = label_bytes
 class RecordReader {
  public:
   RecordReader(const IngestLimits& limits, WallTime now, Random& random)
-      : earliest_(now - limits.past_max), latest_(now + limits.future_max), now_(now), random_(random) {}
+      : limits_(limits),
+        earliest_(now - limits.past_max),
+        latest_(now + limits.future_max),
+        now_(now),
+        random_(random) {}
 
   Result<RequestRecord> read(const bj::value& value, std::string_view path) {
     const bj::object* object = value.if_object();
@@ -38,7 +42,7 @@ class RecordReader {
     record.model = in.text("model", name_limits);
     record.prompt_tokens = static_cast<std::int32_t>(in.integer("prompt_tokens", 0, tokens_max));
     record.completion_tokens = static_cast<std::int32_t>(in.integer("completion_tokens", 0, tokens_max));
-    if (const auto tenant = in.optional_text("tenant", name_limits)) record.tenant = *tenant;
+    read_tenant(in, record);
     record.latency_us = duration(in, "latency_ms");
     record.ttft_us = duration(in, "ttft_ms");
     record.queue_us = duration(in, "queue_ms");
@@ -56,6 +60,15 @@ class RecordReader {
   }
 
  private:
+  void read_tenant(ObjectReader& in, RequestRecord& record) const {
+    if (limits_.tenant) record.tenant = *limits_.tenant;
+    const auto named = in.optional_text("tenant", name_limits);
+    if (!named) return;
+    if (limits_.tenant && *named != *limits_.tenant)
+      return in.refuse("tenant", fmt::format("must be {}, as the caller's, or be left out", *limits_.tenant));
+    record.tenant = *named;
+  }
+
   void read_identity(ObjectReader& in, RequestRecord& record) {
     const auto id_text = in.optional_text("id", {.bytes_min = 36, .bytes_max = 36});
     const auto started_text = in.optional_text("started_at", {.bytes_min = 20, .bytes_max = 35});
@@ -108,6 +121,7 @@ class RecordReader {
     return id;
   }
 
+  const IngestLimits& limits_;
   WallTime earliest_, latest_, now_;
   Random& random_;
 };

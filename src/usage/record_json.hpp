@@ -8,7 +8,7 @@
 //   optional  id             UUIDv7; sending it again makes a retry harmless. Made from started_at where
 //   absent
 //             started_at     RFC 3339; the id's time where absent, now where both are
-//             tenant         "default" where absent
+//             tenant         "default" where absent; see IngestLimits::tenant
 //             latency_ms, ttft_ms, queue_ms   milliseconds, decimals to the microsecond
 //             status         HTTP status, 200 where absent
 //             cost_nano, streamed, trace_id (32 hexadecimal digits), error_code, session, endpoint, api_key

@@ -181,6 +181,18 @@ TEST(RecordJson, HoldsTimesToTheWindow) {
             "/started_at: must lie within 60 minutes of the id's time, 2026-11-25T09:00:00Z");
 }
 
+// Who writes for one tenant cannot write for another, whatever else the body holds.
+TEST(RecordJson, HoldsRecordsToTheTenantOfWhoSendsThem) {
+  const IngestLimits bound{.tenant = "acme"};
+  const std::string rest = R"("model":"m","prompt_tokens":1,"completion_tokens":1})";
+  const auto own = parse("[{" + rest + R"(,{"tenant":"acme",)" + rest + "]", BodyForm::json, bound);
+  ASSERT_TRUE(own) << own.error().to_string();
+  EXPECT_EQ((*own)[0].tenant, "acme");
+  EXPECT_EQ((*own)[1].tenant, "acme");
+  EXPECT_EQ(error_of("[{" + rest + R"(,{"tenant":"default",)" + rest + "]", BodyForm::json, bound),
+            "/1/tenant: must be acme, as the caller's, or be left out");
+}
+
 TEST(RecordJson, HoldsTheBodyToItsLimits) {
   const std::string one = json_of(minimal());
   const IngestLimits two{.records_max = 2};

@@ -17,7 +17,7 @@ PROMISED_SECONDS = 60 if os.environ.get("CITADEL_TEST_SANITIZER") else 5
 
 def rules():
     """Method, pattern, reach and roles of each line of the table."""
-    found = re.findall(r'\{"(GET|POST)",\s+"([^"]+)",\s+Reach::(\w+),\s+([^}]+)\}', (SOURCE / "src/access/routes.cpp").read_text())
+    found = re.findall(r'\{"([A-Z]+)",\s+"([^"]+)",\s+Reach::(\w+),\s+([^}]+)\}', (SOURCE / "src/access/routes.cpp").read_text())
     assert len(found) > 40, found
     return [(method, pattern, reach, set(ROLES.values()) if roles == "everybody" else {ROLES[r] for r in roles.split(" | ")})
             for method, pattern, reach, roles in found]
@@ -63,6 +63,41 @@ def check_tenants(citadel):
         assert psql(citadel, f"select count(*) from access.{table}", "citadel_app") == "0", table
 
 
+def check_requests_and_usage(citadel):
+    """A tenant's service writes for its tenant, and its reader reads what is of its tenant."""
+    admin = (citadel.data / "admin.key").read_text().strip()
+    writer = new_key(citadel, "gateway-1", "--tenant", "acme")["key"]
+    reader = new_key(citadel, "reader-1", "--tenant", "acme")["key"]
+    record = {"model": "m", "prompt_tokens": 3, "completion_tokens": 4}
+    code, answer = status(citadel, admin, "POST", "/v1/requests", [record, dict(record, tenant="acme"), dict(record, tenant="other")])
+    assert code == 202, answer
+    of_default, of_acme, of_other = answer["ids"]
+    code, answer = status(citadel, writer, "POST", "/v1/requests", [record, dict(record, tenant="acme")])
+    assert code == 202, answer
+    own = {of_acme, *answer["ids"]}
+    code, answer = status(citadel, writer, "POST", "/v1/requests", [record, dict(record, tenant="other")])
+    assert code == 400 and answer["field"] == "/1/tenant", answer
+    citadel.wait_drained()
+    code, answer = status(citadel, reader, path="/v1/requests")
+    assert code == 200 and {r["id"] for r in answer["requests"]} == own, answer
+    code, answer = status(citadel, reader, path="/v1/usage")
+    assert code == 200 and answer["totals"]["requests"] == 3 and answer["totals"]["prompt_tokens"] == 9, answer
+    code, answer = status(citadel, reader, path="/v1/usage?group_by=tenant")
+    assert {b["tenant"] for b in answer["buckets"]} == {"acme"}, answer
+    assert status(citadel, reader, path=f"/v1/requests/{of_acme}")[0] == 200
+    missing = status(citadel, reader, path="/v1/requests/019a0000-0000-7000-8000-000000000000")
+    for foreign in (of_default, of_other):
+        code, answer = status(citadel, reader, path=f"/v1/requests/{foreign}")
+        assert code == 404 and answer["detail"].replace(foreign, "") == missing[1]["detail"].replace(
+            "019a0000-0000-7000-8000-000000000000", ""), (answer, missing)
+    for path in ("/v1/requests?tenant=other", "/v1/usage?tenant=other"):
+        code, answer = status(citadel, reader, path=path)
+        assert code == 403 and answer["field"] == "tenant", (path, code, answer)
+    code, answer = status(citadel, admin, path="/v1/usage?group_by=tenant")
+    assert {b["tenant"] for b in answer["buckets"]} == {"default", "acme", "other"}, answer
+    assert status(citadel, admin, path=f"/v1/requests/{of_other}")[0] == 200
+
+
 def check_wrong_input(citadel):
     admin = (citadel.data / "admin.key").read_text().strip()
     for method, path, body, code, field in (
@@ -72,6 +107,7 @@ def check_wrong_input(citadel):
             ("POST", "/v1/principals", {"name": "x", "role": "reader", "tenant": "none"}, 404, None),
             ("POST", "/v1/keys", {"principal": "nobody"}, 404, None),
             ("POST", "/v1/keys", {"principal": "admin-1", "valid_seconds": 0}, 400, "/valid_seconds"),
+            ("POST", "/v1/principals/nobody/disable", {}, 404, None), ("POST", "/v1/principals/x/enable", {"x": 1}, 400, "/x"),
             ("POST", "/v1/keys/x/rotate", {"overlap_seconds": 1}, 400, "id"),
             ("POST", "/v1/keys/x/revoke", {}, 400, "id"),
             ("POST", "/v1/keys/019a0000-0000-7000-8000-000000000000/rotate", {}, 400, "/overlap_seconds"),
@@ -185,6 +221,7 @@ def main():
         citadel.run("tenant", "create", "acme")
         check_roles(citadel)
         check_tenants(citadel)
+        check_requests_and_usage(citadel)
         check_wrong_input(citadel)
         with AuditDaemon(citadel, "second", f'[access]\npepper_file = "{pepper}"\nstale_max = "10s"') as second:
             ada, made = check_life_of_a_key(citadel, second)

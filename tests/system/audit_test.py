@@ -430,11 +430,18 @@ def check_own_entries(audit, second):
 def check_two_daemons(citadel):
     """They take turns at one log, also where one dies while it has its turn: no gap, no fork."""
     audit = Audit(citadel)
+
+    def turns():
+        return int(audit.psql("SELECT count(*) FROM (SELECT producer <> lag(producer) OVER (ORDER BY idx) AS turn FROM audit.entry) t "
+                              "WHERE turn"))
     with AuditDaemon(citadel, "second") as second:
         with Load(citadel.url, admin_key(citadel), 3) as ours, Load(second.url, second.key, 3) as theirs:
             for _ in range(3):
                 ours.wait_for_more(200)
                 theirs.wait_for_more(200)
+                # What is acknowledged may still be in a journal: both have had the lock before the one dies.
+                before = turns()
+                wait_until(lambda: turns() >= before + 2, "both append to the log")
                 second.kill()
                 ours.wait_for_more(100)
                 second.start()
@@ -443,10 +450,7 @@ def check_two_daemons(citadel):
     verified = check_all_logged(audit, ours.acknowledged + theirs.acknowledged)
     assert verified["producers"] >= 3, verified
     assert not json.loads(citadel.get("/v1/status"))["audit"]["checkpoint"]["forked"]
-    turns = audit.psql("SELECT count(*) FROM (SELECT producer <> lag(producer) OVER (ORDER BY idx) AS turn FROM audit.entry) t "
-                       "WHERE turn")
-    assert int(turns) > 3, turns
-    print(f"two daemons: {len(ours.acknowledged)} and {len(theirs.acknowledged)} events in {turns} turns")
+    print(f"two daemons: {len(ours.acknowledged)} and {len(theirs.acknowledged)} events in {turns()} turns")
 
 
 def main():
