@@ -34,11 +34,13 @@ CREATE TABLE access.api_key (
   created_at  timestamptz NOT NULL DEFAULT now(),
   expires_at  timestamptz,
   revoked_at  timestamptz,
-  replaced_by uuid REFERENCES access.api_key,
+  replaced_by uuid,
   prefix      text NOT NULL UNIQUE CHECK (prefix ~ '^[A-Za-z0-9]{8}$'),
   hash        bytea NOT NULL CHECK (octet_length(hash) = 32),
   -- A key's principal is of the key's tenant.
-  FOREIGN KEY (tenant_id, principal) REFERENCES access.principal (tenant_id, id)
+  FOREIGN KEY (tenant_id, principal) REFERENCES access.principal (tenant_id, id),
+  UNIQUE (tenant_id, id),
+  FOREIGN KEY (tenant_id, replaced_by) REFERENCES access.api_key (tenant_id, id)
 );
 CREATE INDEX ON access.api_key (tenant_id, principal);
 COMMENT ON TABLE access.api_key IS 'API keys. When one was last used is in the audit trail (auth.success), and not here';
@@ -57,9 +59,10 @@ BEGIN
   EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', kept);
   EXECUTE format('CREATE POLICY tenant ON %1$s USING (%2$I = (SELECT nullif(current_setting(''citadel.tenant'', true), '''')::integer)) '
                  'WITH CHECK (%2$I = (SELECT nullif(current_setting(''citadel.tenant'', true), '''')::integer))', kept, tenant_column);
-  -- The functions below, when another role calls them. Nobody can set what this looks at: the owner who logs in is session_user,
-  -- too, and no other role is the owner but in its functions.
-  EXECUTE format('CREATE POLICY functions_of_the_owner ON %s TO CURRENT_USER USING (session_user <> current_user)', kept);
+  -- The functions below, when a role calls them that cannot become the owner. The owner who logs in, and who is a member of it, see
+  -- what the policy above shows, in these functions too: they set citadel.tenant.
+  EXECUTE format('CREATE POLICY functions_of_the_owner ON %s TO CURRENT_USER '
+                 'USING (NOT pg_has_role(session_user, current_user, ''MEMBER''))', kept);
 END $$;
 COMMENT ON FUNCTION access.isolate(regclass, name) IS 'Shows a table''s rows to their own tenant alone, and to the owner''s functions that another role calls';
 REVOKE ALL ON FUNCTION access.isolate(regclass, name) FROM PUBLIC;
@@ -74,15 +77,16 @@ GRANT SELECT (id, tenant_id, principal, created_at, expires_at, revoked_at, repl
 GRANT INSERT (id, tenant_id, principal, expires_at, prefix, hash), UPDATE (revoked_at, replaced_by) ON access.api_key TO citadel_app;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- How daemons follow: each change moves the revision, in its own transaction, so keys that are read after a revision are at
--- least as new as it says.
+-- How daemons follow: each change moves the stamp, in its own transaction, so keys that are read after a stamp are at least as new as
+-- it says.
 
 CREATE TABLE access.state (
-  revision     bigint NOT NULL DEFAULT 1,
+  stamp        bigint NOT NULL DEFAULT 0,
   only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   pepper_check bytea CHECK (octet_length(pepper_check) = 32)
 );
-COMMENT ON TABLE access.state IS 'One more with each change of tenants, principals and keys: daemons look whether it moved';
+COMMENT ON TABLE access.state IS 'Daemons look here whether tenants, principals and keys have changed';
+COMMENT ON COLUMN access.state.stamp IS 'another random number with each change, so that it does not come again after a restore';
 COMMENT ON COLUMN access.state.pepper_check IS 'HMAC of a fixed text under the pepper of the first key, so that a daemon with another pepper knows it';
 INSERT INTO access.state DEFAULT VALUES;
 GRANT SELECT ON access.state TO citadel_app;
@@ -90,14 +94,22 @@ GRANT SELECT ON access.state TO citadel_app;
 CREATE FUNCTION access.moved() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  UPDATE access.state SET revision = revision + 1;
+  UPDATE access.state SET stamp = ('x' || translate(gen_random_uuid()::text, '-', ''))::bit(64)::bigint;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION access.moved() IS 'Trigger: moves access.state.revision';
+COMMENT ON FUNCTION access.moved() IS 'Trigger: moves access.state.stamp';
 REVOKE ALL ON FUNCTION access.moved() FROM PUBLIC;
-CREATE TRIGGER moved AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access.tenant FOR EACH STATEMENT EXECUTE FUNCTION access.moved();
-CREATE TRIGGER moved AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access.principal FOR EACH STATEMENT EXECUTE FUNCTION access.moved();
-CREATE TRIGGER moved AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access.api_key FOR EACH STATEMENT EXECUTE FUNCTION access.moved();
+DO $$
+DECLARE
+  followed regclass;
+BEGIN
+  FOREACH followed IN ARRAY '{access.tenant, access.principal, access.api_key}'::regclass[] LOOP
+    EXECUTE format('CREATE TRIGGER moved AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION access.moved()', followed);
+    -- Also where session_replication_role holds other triggers back.
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER moved', followed);
+  END LOOP;
+END $$;
 
 CREATE FUNCTION access.claim_pepper(pepper bytea) RETURNS boolean
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -172,7 +184,8 @@ BEGIN
   VALUES ('database.' || lower(TG_OP), TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME,
           CASE WHEN TG_LEVEL = 'STATEMENT' THEN 'all rows' ELSE coalesce(nullif(key, ''), 'a row without a key') END,
           coalesce(nullif(row_now ->> 'tenant', ''),
-                   CASE WHEN TG_TABLE_SCHEMA = 'access' THEN access.tenant_name((row_now ->> 'tenant_id')::integer) END, 'default'),
+                   CASE WHEN TG_RELID = 'access.tenant'::regclass THEN row_now ->> 'name'
+                        WHEN TG_TABLE_SCHEMA = 'access' THEN access.tenant_name((row_now ->> 'tenant_id')::integer) END, 'default'),
           json_build_object('table', TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 'operation', lower(TG_OP),
                             'before', audit.shown(row_before, secret_columns), 'after', audit.shown(row_after, secret_columns)));
   RETURN NULL;
@@ -181,3 +194,7 @@ END $$;
 SELECT audit.attach('access.tenant', '{}');
 SELECT audit.attach('access.principal', '{}');
 SELECT audit.attach('access.api_key', '{hash}');
+-- Of the state only what the keys hang on: whose pepper they are of.
+CREATE TRIGGER audit AFTER UPDATE OF pepper_check ON access.state
+  FOR EACH ROW EXECUTE FUNCTION audit.record_change('{pepper_check}');
+ALTER TABLE access.state ENABLE ALWAYS TRIGGER audit;

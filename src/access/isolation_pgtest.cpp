@@ -59,6 +59,26 @@ TEST_F(IsolationTest, WritingForAnotherTenantIsRefused) {
             "23503");
 }
 
+// Not even whether it is there.
+TEST_F(IsolationTest, AKeyIsReplacedByOneOfItsOwnTenant) {
+  const auto foreign = as_app("select id from access.api_key", other_);
+  for (const auto& id : {foreign, std::string("019a0000-0000-7000-8000-000000000000")})
+    EXPECT_EQ(as_app(fmt::format("update access.api_key set replaced_by = '{}'", id), acme_), "23503");
+}
+
+// Who can become the owner is held by the policy as the owner is.
+TEST_F(IsolationTest, AMemberOfTheOwnerSeesNoMoreThanTheOwner) {
+  servers_.sql_as_superuser(
+      "do $$ begin create role access_member login in role citadel_owner; exception when duplicate_object "
+      "then null; end $$");
+  EXPECT_EQ(servers_.sql_as_superuser(
+                fmt::format("\\connect {}\nset session authorization access_member; set role citadel_owner; "
+                            "select count(*) from access.principal; set citadel.tenant = '{}'; select "
+                            "count(*) from access.principal",
+                            name_, acme_)),
+            "0\n1");
+}
+
 TEST_F(IsolationTest, TheDaemonsRoleCannotStepPastIt) {
   EXPECT_EQ(as_app("select rolsuper or rolbypassrls from pg_roles where rolname = current_user"), "f");
   EXPECT_EQ(as_app("select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -71,7 +91,7 @@ TEST_F(IsolationTest, TheDaemonsRoleCannotStepPastIt) {
         "select hash from access.api_key", "update access.api_key set hash = sha256('')",
         "update access.api_key set tenant_id = 1", "update access.principal set role = 'admin'",
         "delete from access.api_key", "truncate access.api_key",
-        "insert into access.tenant (name) values ('x')", "update access.state set revision = 0"})
+        "insert into access.tenant (name) values ('x')", "update access.state set stamp = 0"})
     EXPECT_EQ(as_app(statement, acme_), "42501") << statement;
 }
 

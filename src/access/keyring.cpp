@@ -22,7 +22,7 @@ Keyring::View Keyring::view() const {
   return view_;
 }
 
-Result<Identity> Keyring::identify(std::string_view key) const {
+Result<Identity> Keyring::identify(std::string_view key, Identity* known) const {
   const auto prefix = prefix_of(key);
   if (!prefix) return fail(Code::unauthenticated, "this key is not valid");
   const auto [table, confirmed_at] = view();
@@ -41,6 +41,9 @@ Result<Identity> Keyring::identify(std::string_view key) const {
     return fail(Code::unauthenticated, "this key is not valid");
   }
   const KeyRecord& record = found->second;
+  Identity identity{record.tenant, record.tenant_id, fmt::format("{}/{}", record.tenant, record.principal),
+                    record.role.value_or(Role::reader), record.prefix};
+  if (known) *known = identity;
   const auto now = clock_.wall();
   if (record.revoked || (record.revoked_at && *record.revoked_at <= now)) {
     return fail(Code::unauthenticated, "this key was revoked");
@@ -49,8 +52,10 @@ Result<Identity> Keyring::identify(std::string_view key) const {
     return fail(Code::unauthenticated, "this key has expired");
   }
   if (record.disabled) return fail(Code::unauthenticated, "this key's principal is disabled");
-  return Identity{record.tenant, record.tenant_id, fmt::format("{}/{}", record.tenant, record.principal),
-                  record.role, record.prefix};
+  if (!record.role)
+    return fail(Code::permission_denied,
+                "the role of this key's principal is not known here: a newer Citadel made it");
+  return identity;
 }
 
 std::uint64_t Keyring::begin_refresh() {
@@ -58,10 +63,10 @@ std::uint64_t Keyring::begin_refresh() {
   return ++begun_;
 }
 
-std::optional<std::int64_t> Keyring::revision() const {
+std::optional<std::int64_t> Keyring::stamp() const {
   const auto [table, confirmed_at] = view();
   if (!table) return std::nullopt;
-  return table->revision;
+  return table->stamp;
 }
 
 void Keyring::confirm(std::uint64_t refresh, MonotonicTime read_at) {
@@ -71,10 +76,10 @@ void Keyring::confirm(std::uint64_t refresh, MonotonicTime read_at) {
   view_.confirmed_at = read_at;
 }
 
-void Keyring::replace(std::uint64_t refresh, MonotonicTime read_at, std::int64_t revision, bool foreign,
+void Keyring::replace(std::uint64_t refresh, MonotonicTime read_at, std::int64_t stamp, bool foreign,
                       std::vector<KeyRecord> keys) {
   auto table = std::make_shared<Table>();
-  table->revision = revision;
+  table->stamp = stamp;
   table->foreign = foreign;
   for (auto& key : keys) {
     auto prefix = key.prefix;

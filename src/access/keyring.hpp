@@ -20,7 +20,8 @@ namespace citadel::access {
 struct KeyRecord {
   std::int32_t tenant_id = 0;
   std::string tenant, principal;
-  Role role = Role::reader;
+  std::optional<Role> role =
+      {};  // nullopt: one that this version does not know, and that so may call nothing
   std::string prefix;
   crypto::Digest hash{};
   std::optional<WallTime> expires_at = {}, revoked_at = {};
@@ -54,17 +55,19 @@ class Keyring {
   Keyring(Pepper pepper, const Clock& clock, Monotonic::duration stale_max);
 
   // unauthenticated: not valid, expired, revoked, or its principal disabled. unavailable: nobody can know
-  // now, and why.
-  Result<Identity> identify(std::string_view key) const;
+  // now, and why. permission_denied: its role is not known here. `known` is whose it is, as soon as the
+  // secret was right, also where the key is refused. A key that another daemon has just made is not valid
+  // here until the next look.
+  Result<Identity> identify(std::string_view key, Identity* known = nullptr) const;
 
   // For refresh(): a number that grows with each call; what began earlier does not overwrite what began
   // later.
   std::uint64_t begin_refresh();
-  std::optional<std::int64_t> revision() const;
+  std::optional<std::int64_t> stamp() const;
   // What the database had at `read_at`, before it was asked. `foreign`: its keys were made with another
   // pepper.
   void confirm(std::uint64_t refresh, MonotonicTime read_at);
-  void replace(std::uint64_t refresh, MonotonicTime read_at, std::int64_t revision, bool foreign,
+  void replace(std::uint64_t refresh, MonotonicTime read_at, std::int64_t stamp, bool foreign,
                std::vector<KeyRecord> keys);
 
   const Pepper& pepper() const { return pepper_; }
@@ -72,7 +75,7 @@ class Keyring {
 
  private:
   struct Table {
-    std::int64_t revision = 0;
+    std::int64_t stamp = 0;
     bool foreign = false;
     std::unordered_map<std::string, KeyRecord> by_prefix;
   };

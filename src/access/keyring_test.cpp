@@ -20,7 +20,7 @@ class KeyringTest : public testing::Test {
             .hash = keyring_.pepper().hash(key.text.reveal())};
   }
   void have(std::vector<KeyRecord> records, bool foreign = false) {
-    keyring_.replace(keyring_.begin_refresh(), clock_.monotonic(), ++revision_, foreign, std::move(records));
+    keyring_.replace(keyring_.begin_refresh(), clock_.monotonic(), ++stamp_, foreign, std::move(records));
   }
   // "ok", or what is said of it.
   std::string says(std::string_view key) {
@@ -33,7 +33,7 @@ class KeyringTest : public testing::Test {
   ManualClock clock_;
   Keyring keyring_{Pepper(Secret("the pepper of these tests, which is long")), clock_, 10min};
   const NewKey key_ = make_key();
-  std::int64_t revision_ = 0;
+  std::int64_t stamp_ = 0;
 };
 
 TEST_F(KeyringTest, AKeyIsWhoseItIs) {
@@ -72,6 +72,26 @@ TEST_F(KeyringTest, EndsByTimeByRevocationAndWithItsPrincipal) {
   disabled.disabled = true;
   have({disabled});
   EXPECT_EQ(says(), "unauthenticated: this key's principal is disabled");
+  auto newer = record_of(key_);
+  newer.role = parse_role("a role of later");
+  have({newer});
+  EXPECT_THAT(says(), HasSubstr("permission_denied: the role of this key's principal is not known here"));
+}
+
+// So that whoever still uses it is found.
+TEST_F(KeyringTest, WhoseARefusedKeyIsIsKnownWhereItsSecretIsRight) {
+  auto revoked = record_of(key_);
+  revoked.revoked = true;
+  have({revoked});
+  Identity known;
+  EXPECT_FALSE(keyring_.identify(key_.text.reveal(), &known));
+  EXPECT_EQ(known.principal, "acme/alice");
+  EXPECT_EQ(known.prefix, key_.prefix);
+  Identity unknown;
+  auto wrong = key_.text.reveal();
+  wrong.back() = wrong.back() == 'x' ? 'y' : 'x';
+  EXPECT_FALSE(keyring_.identify(wrong, &unknown));
+  EXPECT_EQ(unknown.principal, "");
 }
 
 // Its own clock does not count there.
@@ -121,7 +141,7 @@ TEST_F(KeyringTest, WhatBeganEarlierDoesNotOverwriteWhatBeganLater) {
   const auto late = keyring_.begin_refresh();
   keyring_.replace(late, clock_.monotonic(), 2, false, {});
   keyring_.replace(early, clock_.monotonic(), 1, false, {record_of(key_)});
-  EXPECT_EQ(keyring_.revision(), 2);
+  EXPECT_EQ(keyring_.stamp(), 2);
   EXPECT_EQ(says(), "unauthenticated: this key is not valid");
   clock_.advance(1min);
   keyring_.confirm(early, clock_.monotonic());

@@ -27,6 +27,7 @@ constexpr auto rules = std::to_array<RouteRule>({
     {"PUT",  "/authz/{path...}",             Reach::tenant,       A | O | G | M | R},
     {"PATCH", "/authz/{path...}",            Reach::tenant,       A | O | G | M | R},
     {"DELETE", "/authz/{path...}",           Reach::tenant,       A | O | G | M | R},
+    {"OPTIONS", "/authz/{path...}",          Reach::tenant,       A | O | G | M | R},
 
     {"POST", "/v1/requests",                 Reach::tenant,       A | G | M},
     {"GET",  "/v1/requests",                 Reach::tenant,       A | O | U | R},

@@ -36,7 +36,11 @@ constexpr pg::Statement insert_key{
   "extract(epoch from k.expires_at - k.created_at)::bigint, "                                             \
   "coalesce(least(k.expires_at, k.revoked_at) <= now(), false) "                                          \
   "from access.api_key k join access.principal p on p.id = k.principal "
-constexpr pg::Statement select_keys{"access keys", KEY_COLUMNS "order by k.id desc limit $1"};
+constexpr pg::Statement select_keys{"access keys", KEY_COLUMNS "order by 10, k.id desc limit $1"};
+constexpr pg::Statement count_keys{"access count keys",
+                                   "select count(*) from access.api_key "
+                                   "where coalesce(least(expires_at, revoked_at) > now(), true)"};
+constexpr pg::Statement count_principals{"access count principals", "select count(*) from access.principal"};
 constexpr pg::Statement select_key{"access key", KEY_COLUMNS "where k.id = $1"};
 constexpr pg::Statement lock_key{"access lock key", KEY_COLUMNS "where k.id = $1 for update of k"};
 #undef KEY_COLUMNS
@@ -46,7 +50,7 @@ constexpr pg::Statement replace_key{
     "revoked_at = least(revoked_at, now() + $3::bigint * interval '1 second') where id = $1"};
 constexpr pg::Statement end_key{"access revoke key",
                                 "update access.api_key set revoked_at = now() where id = $1"};
-constexpr pg::Statement select_state{"access state", "select revision, pepper_check from access.state"};
+constexpr pg::Statement select_state{"access state", "select stamp, pepper_check from access.state"};
 constexpr pg::Statement select_lookup{
     "access lookup",
     "select tenant_id, tenant, principal, role, prefix, hash, expires_at, revoked_at, revoked, disabled "
@@ -56,14 +60,8 @@ Tenant tenant_of(const pg::Row& row) {
   return {row.get<std::int32_t>(0), row.get<std::string>(1), row.get<WallTime>(2)};
 }
 
-// What the schema's CHECK holds, too; a newer daemon's role, which this one does not know, may read and no
-// more.
-Role role_of(const pg::Row& row, int column) {
-  return parse_role(row.get<std::string_view>(column)).value_or(Role::reader);
-}
-
 Principal principal_of(const pg::Row& row) {
-  return {row.get<std::int32_t>(0), row.get<std::string>(1), role_of(row, 2), row.get<bool>(3),
+  return {row.get<std::int32_t>(0), row.get<std::string>(1), row.get<std::string>(2), row.get<bool>(3),
           row.get<WallTime>(4)};
 }
 
@@ -130,6 +128,15 @@ struct FreshKey {
   crypto::Digest hash, fingerprint;
 };
 
+// Two at the same time may both find room for the last one: the limit keeps memory, not a promise.
+Task<Result<void>> check_room(pg::Transaction& transaction, const pg::Statement& count, std::string_view what,
+                              Deadline deadline) {
+  CITADEL_CO_ASSIGN(const pg::Rows rows, co_await transaction.execute(count, {}, deadline));
+  if (rows[0].get<std::int64_t>(0) < listed_max) co_return Result<void>();
+  co_return fail(Code::constraint,
+                 fmt::format("the tenant has {} {} already, and no room for more", listed_max, what));
+}
+
 Task<Result<KeyInfo>> store_key(pg::Transaction& transaction, const FreshKey& fresh, std::int32_t tenant,
                                 std::int32_t principal, std::optional<std::int64_t> seconds,
                                 Deadline deadline) {
@@ -140,6 +147,7 @@ Task<Result<KeyInfo>> store_key(pg::Transaction& transaction, const FreshKey& fr
     co_return fail(Code::conflict,
                    "access.pepper_file is not that of this database's keys: copy it from another daemon");
   }
+  CITADEL_CO_TRY(co_await check_room(transaction, count_keys, "keys", deadline));
   const pg::Params params(fresh.id, tenant, principal, seconds, fresh.key.prefix, Bytes(fresh.hash));
   CITADEL_CO_TRY(co_await transaction.execute(insert_key, params, deadline));
   co_return co_await read_key(transaction, fresh.id, deadline);
@@ -198,6 +206,7 @@ Task<Result<Principal>> create_principal(store::Database& database, std::int32_t
       deadline, store::Intent::write, {.name = insert_principal.name},
       [&](pg::Transaction& transaction) -> Task<Result<Principal>> {
         CITADEL_CO_TRY(co_await act_for(transaction, tenant, caller, deadline));
+        CITADEL_CO_TRY(co_await check_room(transaction, count_principals, "principals", deadline));
         CITADEL_CO_ASSIGN(const pg::Rows rows,
                           co_await transaction.execute(insert_principal,
                                                        pg::Params(tenant, name, to_string(role)), deadline));
@@ -306,8 +315,8 @@ Task<Result<void>> refresh(store::Database& database, Keyring& keyring, const Cl
   CITADEL_CO_ASSIGN(const pg::Rows state,
                     co_await database.query(deadline, store::Intent::read_your_writes, select_state, {}));
   if (state.empty()) co_return fail(Code::internal, "access.state has no row");
-  const auto revision = state[0].get<std::int64_t>(0);
-  if (keyring.revision() == revision) {
+  const auto stamp = state[0].get<std::int64_t>(0);
+  if (keyring.stamp() == stamp) {
     keyring.confirm(ticket, read_at);
     co_return Result<void>();
   }
@@ -320,7 +329,7 @@ Task<Result<void>> refresh(store::Database& database, Keyring& keyring, const Cl
     keys.push_back({.tenant_id = row.get<std::int32_t>(0),
                     .tenant = row.get<std::string>(1),
                     .principal = row.get<std::string>(2),
-                    .role = role_of(row, 3),
+                    .role = parse_role(row.get<std::string_view>(3)),
                     .prefix = row.get<std::string>(4),
                     .hash = digest_of(row.get<Bytes>(5)),
                     .expires_at = row.get<std::optional<WallTime>>(6),
@@ -328,7 +337,7 @@ Task<Result<void>> refresh(store::Database& database, Keyring& keyring, const Cl
                     .revoked = row.get<bool>(8),
                     .disabled = row.get<bool>(9)});
   }
-  keyring.replace(ticket, read_at, revision, foreign, std::move(keys));
+  keyring.replace(ticket, read_at, stamp, foreign, std::move(keys));
   co_return Result<void>();
 }
 

@@ -14,7 +14,9 @@
 
 namespace citadel::access {
 
-// A list gives at most so many rows, the newest first.
+// So many principals and so many keys that have not ended a tenant has at most; each daemon has all keys in
+// memory, and one tenant must not take its room from the others. A list shows all of them: what has ended
+// comes last.
 inline constexpr std::int32_t listed_max = 1'000;
 
 // Who asks, for the entry that says so.
@@ -31,7 +33,7 @@ struct Tenant {
 struct Principal {
   std::int32_t id = 0;
   std::string name;
-  Role role = Role::reader;
+  std::string role;  // as the database has it; a newer Citadel may have others
   bool disabled = false;
   WallTime created_at;
 };
@@ -51,7 +53,7 @@ struct IssuedKey {
 // invalid_argument: letters, digits and . _ @ - , the first a letter or digit, at most 63.
 Result<void> check_name(std::string_view field, std::string_view name);
 
-// conflict: there is one of this name.
+// conflict: there is one of this name. constraint: the tenant has as many as it may.
 Task<Result<Tenant>> create_tenant(store::Database& database, std::string name, Caller caller,
                                    Deadline deadline);
 Task<Result<std::vector<Tenant>>> list_tenants(store::Database& database, Deadline deadline);
@@ -68,7 +70,7 @@ Task<Result<Principal>> set_disabled(store::Database& database, std::int32_t ten
                                      bool disabled, Caller caller, Deadline deadline);
 
 // not_found: the tenant has no such principal, or no such key. conflict: the key has ended or was rotated
-// before; or this daemon's pepper is not that of the keys that are there.
+// before; or this daemon's pepper is not that of the keys that are there. constraint: as above.
 Task<Result<IssuedKey>> create_key(store::Database& database, const Pepper& pepper, std::int32_t tenant,
                                    std::string principal, std::optional<std::chrono::seconds> valid_for,
                                    Caller caller, Deadline deadline);

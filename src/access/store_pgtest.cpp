@@ -48,9 +48,9 @@ TEST_F(AccessStoreTest, AKeyIsKnownAfterTheNextLookAndGoneAfterItsRevocation) {
   EXPECT_EQ(found->tenant_id, acme_);
   EXPECT_EQ(found->role, Role::gateway);
   EXPECT_EQ(found->prefix, made.info.prefix);
-  const auto before = keyring_.revision();
+  const auto before = keyring_.stamp();
   look();
-  EXPECT_EQ(keyring_.revision(), before);
+  EXPECT_EQ(keyring_.stamp(), before);
   ASSERT_TRUE(run(revoke_key(*database_, acme_, made.info.id, caller, soon())));
   look();
   EXPECT_EQ(says(made.secret), "this key was revoked");
@@ -132,6 +132,42 @@ TEST_F(AccessStoreTest, ADaemonWithAnotherPepperKnowsThatItIs) {
               HasSubstr("conflict: access.pepper_file"));
 }
 
+// One tenant does not take the room of the others in each daemon's memory. What has ended is not counted.
+TEST_F(AccessStoreTest, ATenantHasAtMostSoManyPrincipalsAndKeys) {
+  const auto last = key(acme_, "alice");
+  as_app(fmt::format("insert into access.principal (tenant_id, name, role) "
+                     "select {}, 'p' || n, 'reader' from generate_series(2, {}) n",
+                     acme_, listed_max),
+         acme_);
+  EXPECT_EQ(problem(run(create_principal(*database_, acme_, "one-more", Role::reader, caller, soon()))),
+            "constraint: the tenant has 1000 principals already, and no room for more");
+  as_app(fmt::format("insert into access.api_key (id, tenant_id, principal, prefix, hash) "
+                     "select gen_random_uuid(), {}, (select id from access.principal where name = 'alice'), "
+                     "lpad(n::text, 8, '0'), sha256('') from generate_series(2, {}) n",
+                     acme_, listed_max),
+         acme_);
+  EXPECT_EQ(problem(run(create_key(*database_, pepper_, acme_, "alice", {}, caller, soon()))),
+            "constraint: the tenant has 1000 keys already, and no room for more");
+  ASSERT_TRUE(run(revoke_key(*database_, acme_, last.info.id, caller, soon())));
+  EXPECT_TRUE(run(create_key(*database_, pepper_, acme_, "alice", {}, caller, soon())));
+  const auto listed = run(list_keys(*database_, acme_, soon()));
+  ASSERT_TRUE(listed && listed->size() == listed_max);
+  EXPECT_TRUE(std::ranges::none_of(*listed, [&](const KeyInfo& info) { return info.id == last.info.id; }))
+      << "what has ended comes last";
+}
+
+// A counter would be the same again.
+TEST_F(AccessStoreTest, AChangeAfterARestoreIsNoticed) {
+  const auto made = key(acme_, "alice");
+  look();
+  const auto seen = as_owner("select stamp from access.state");
+  as_owner("update access.state set stamp = stamp - 1");  // an older backup
+  ASSERT_TRUE(run(revoke_key(*database_, acme_, made.info.id, caller, soon())));
+  EXPECT_NE(as_owner("select stamp from access.state"), seen);
+  look();
+  EXPECT_EQ(says(made.secret), "this key was revoked");
+}
+
 TEST_F(AccessStoreTest, ADisabledPrincipalsKeysAreNotValid) {
   const auto made = key(acme_, "alice");
   const auto disabled = run(set_disabled(*database_, acme_, "alice", true, caller, soon()));
@@ -154,7 +190,7 @@ TEST_F(AccessStoreTest, EachChangeIsAnEntryOfItsTenantWithoutTheHash) {
   const auto id = made.info.id.to_string();
   EXPECT_EQ(as_owner("select action, object_type, tenant, actor, request_id, session_role from audit.pending "
                      "where object_type like 'access.%' order by number"),
-            "database.insert|access.tenant|default|principal:default/ada|req-7|citadel_app\n"
+            "database.insert|access.tenant|acme|principal:default/ada|req-7|citadel_app\n"
             "database.insert|access.principal|acme|principal:default/ada|req-7|citadel_app\n"
             "database.insert|access.api_key|acme|principal:default/ada|req-7|citadel_app\n"
             "database.update|access.api_key|acme|principal:default/ada|req-7|citadel_app");

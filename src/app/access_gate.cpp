@@ -12,11 +12,13 @@ Result<void> let_in(const Secret& admin_key, const access::Keyring& keyring, std
     request.tenant = access::operators_tenant;
     request.tenant_id = operators_tenant_id;
   } else {
-    CITADEL_ASSIGN(auto identity, keyring.identify(key));
+    access::Identity identity;
+    const auto valid = keyring.identify(key, &identity);
     request.principal = std::move(identity.principal);
     request.tenant = std::move(identity.tenant);
     request.tenant_id = identity.tenant_id;
     request.key = std::move(identity.prefix);
+    if (!valid) return std::unexpected(valid.error());
     role = identity.role;
   }
   request.role = to_string(role);

@@ -1,4 +1,4 @@
-// The admin key: the one credential until keys have a table of their own. Made at the first start, kept in a
+// The admin key: the one that is let in without the database. Made at the first start, kept in a
 // file that only its owner may read.
 #pragma once
 #include <filesystem>

@@ -107,7 +107,7 @@ Task<Result<std::string>> get_tenants(ApiContextPtr context, Request& request) {
 
 void write(citadel::json::Writer& out, const access::Principal& principal, std::string_view tenant) {
   out.begin_object().key("tenant").text(tenant).key("name").text(principal.name);
-  out.key("role").text(to_string(principal.role)).key("disabled").boolean(principal.disabled);
+  out.key("role").text(principal.role).key("disabled").boolean(principal.disabled);
   out.key("created_at").text(format_time(principal.created_at)).end_object();
 }
 

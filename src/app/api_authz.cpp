@@ -32,9 +32,11 @@ Response let_through(const access::Keyring& keyring, const Request& request) {
 void add_authorization_routes(http::Router& router, std::shared_ptr<const ApiContext> context) {
   using http::Method;
   // Envoy asks with the method of the request that it holds back.
-  for (const auto method : {Method::get, Method::post, Method::put, Method::patch, Method::delete_}) {
+  for (const auto method :
+       {Method::get, Method::post, Method::put, Method::patch, Method::delete_, Method::options}) {
     router.add(
-        method, "/authz/{path...}", {.waits = http::RouteOptions::Waits::no},
+        method, "/authz/{path...}",
+        {.waits = http::RouteOptions::Waits::no, .reads = http::RouteOptions::Reads::head},
         [context](Request& request) -> Task<Response> { co_return let_through(context->keyring, request); });
   }
 }

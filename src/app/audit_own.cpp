@@ -25,11 +25,33 @@ std::string auth_method(std::string_view key_prefix) {
   return key_prefix.empty() ? "api_key" : fmt::format("api_key:{}", key_prefix);
 }
 
+std::optional<OwnEvent> request_event(const http::RequestSummary& summary) {
+  const bool not_valid = summary.status == 401, refused = not_valid || summary.status == 403;
+  const bool unknown = summary.principal.empty();
+  if (unknown && !not_valid) return std::nullopt;
+  return OwnEvent{
+      .action = not_valid ? "auth.failure"
+                : refused ? "key.denied"
+                          : "auth.success",
+      .object = {.type = "route", .id = fmt::format("{} {}", to_string(summary.method), summary.path)},
+      .outcome = refused ? audit::Outcome::denied : audit::Outcome::success,
+      .reason = not_valid && unknown ? "no key, or one that is not valid"
+                : not_valid          ? "a key that has ended, or whose principal is disabled"
+                : refused            ? "the key does not allow this"
+                                     : "",
+      .actor = {.type = std::string(actor_type(summary.principal)),
+                .id = unknown ? "unknown" : std::string(summary.principal),
+                .auth_method = auth_method(summary.key),
+                .address = std::string(summary.remote)},
+      .request_id = std::string(summary.request_id),
+      .tenant = unknown ? "default" : std::string(summary.tenant)};
+}
+
 audit::Event make_event(OwnEvent own, WallTime now, Random& random) {
   audit::Event event;
   event.id = new_uuid7(now, random);
   event.time = event.received_at = now;
-  event.tenant = "default";
+  event.tenant = name(own.tenant, "default");
   event.actor = {.type = name(own.actor.type, "unknown"),
                  .id = name(own.actor.id, "unknown"),
                  .auth_method = name(own.actor.auth_method, ""),

@@ -11,6 +11,7 @@
 #include "audit/event.hpp"
 #include "audit/journal_range.hpp"
 #include "base/random.hpp"
+#include "http/server.hpp"
 
 namespace citadel::app {
 
@@ -24,11 +25,15 @@ struct OwnEvent {
   audit::Actor actor = {.type = "system", .id = "citadel"};
   std::string request_id = {};
   std::string trace_id = {};
+  std::string tenant = "default";
 };
 // "key" of the admin key, "principal" of TENANT/NAME, "unknown" of nobody.
 std::string_view actor_type(std::string_view principal);
 // How it authenticated: "api_key:PREFIX", or "api_key" with the admin key.
 std::string auth_method(std::string_view key_prefix);
+// What a finished request says of who asked: auth.success, auth.failure of a key that is not valid, with its
+// principal where it was one, and key.denied. Nothing of a request that needed no key.
+std::optional<OwnEvent> request_event(const http::RequestSummary& summary);
 // Texts are cut and cleaned to what an event may hold.
 audit::Event make_event(OwnEvent own, WallTime now, Random& random);
 

@@ -34,6 +34,30 @@ TEST(OwnEvent, AnActorIsNamedByWhatItShowed) {
   EXPECT_EQ(auth_method("Abcdef12"), "api_key:Abcdef12");
 }
 
+TEST(OwnEvent, ARequestSaysWhoAskedAlsoWhereTheKeyHasEnded) {
+  http::RequestSummary summary{http::Method::get, "/v1/usage", 200, 0, 0, {}};
+  summary.path = "/v1/usage";
+  summary.remote = "10.0.0.1";
+  summary.principal = "acme/alice";
+  summary.key = "Abcdef12";
+  summary.tenant = "acme";
+  const auto said = [&] {
+    const auto event = request_event(summary);
+    return event ? fmt::format("{} {} {} {} {}", event->action, event->tenant, event->actor.id,
+                               event->actor.auth_method, event->outcome == audit::Outcome::denied)
+                 : "nothing";
+  };
+  EXPECT_EQ(said(), "auth.success acme acme/alice api_key:Abcdef12 false");
+  summary.status = 403;
+  EXPECT_EQ(said(), "key.denied acme acme/alice api_key:Abcdef12 true");
+  summary.status = 401;
+  EXPECT_EQ(said(), "auth.failure acme acme/alice api_key:Abcdef12 true");
+  summary.principal = summary.key = summary.tenant = "";
+  EXPECT_EQ(said(), "auth.failure default unknown api_key true");
+  summary.status = 200;
+  EXPECT_EQ(said(), "nothing");
+}
+
 TEST(OwnEvent, StartAndGapAreReadByTheVerifier) {
   SeededRandom random(1);
   const Uuid producer{{1, 2, 3}};

@@ -414,30 +414,18 @@ void AuditTrail::Impl::owe(OwnEvent own) {
 
 void AuditTrail::note_request(const http::RequestSummary& summary) {
   auto& impl = *impl_;
-  // Of a key that is not valid nobody knows whose it is.
-  const bool unknown = summary.status == 401, refused = unknown || summary.status == 403;
-  if (!unknown && summary.principal.empty()) return;
-  const std::string principal(unknown ? "" : summary.principal), remote(summary.remote);
+  auto event = request_event(summary);
+  if (!event) return;
   {
     const std::lock_guard lock(impl.mutex);
     const auto now = impl.clock.monotonic();
-    if (refused ? !impl.auth.record_failure(now)
-                : !impl.auth.record_success(fmt::format("{} {}", principal, summary.key), remote, now))
+    if (event->outcome == Outcome::denied
+            ? !impl.auth.record_failure(now)
+            : !impl.auth.record_success(fmt::format("{} {}", event->actor.id, summary.key),
+                                        event->actor.address, now))
       return;
   }
-  impl.note({.action = unknown   ? "auth.failure"
-                       : refused ? "key.denied"
-                                 : "auth.success",
-             .object = {.type = "route", .id = fmt::format("{} {}", to_string(summary.method), summary.path)},
-             .outcome = refused ? Outcome::denied : Outcome::success,
-             .reason = unknown   ? "no key, or one that is not valid"
-                       : refused ? "the key does not allow this"
-                                 : "",
-             .actor = {.type = std::string(actor_type(principal)),
-                       .id = unknown ? "unknown" : principal,
-                       .auth_method = auth_method(unknown ? "" : summary.key),
-                       .address = remote},
-             .request_id = std::string(summary.request_id)});
+  impl.note(*std::move(event));
 }
 
 void AuditTrail::note_verification(Verification verification) {

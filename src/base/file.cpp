@@ -16,9 +16,11 @@ constexpr std::size_t secret_bytes_max = 64 << 10;
 // Writes, syncs and renames; what is left in `beside` after an error is the caller's to remove.
 Result<void> replace_by(const std::filesystem::path& beside, const std::filesystem::path& path,
                         std::string_view content, mode_t mode) {
-  const UniqueFd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  // Never through what another one has put there: the file is made anew.
+  ::unlink(beside.c_str());
+  const UniqueFd fd(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!fd) return fail_errno(errno, fmt::format("create {}", beside.string()));
-  // The mode of a file left over by a crash, and the umask, are not to be trusted with a secret.
+  // The umask may have taken from the mode.
   if (::fchmod(fd.get(), mode) != 0) return fail_errno(errno, fmt::format("chmod {}", beside.string()));
   CITADEL_TRY(write_all(fd.get(), content, beside));
   if (::fsync(fd.get()) != 0) return fail_errno(errno, fmt::format("fsync {}", beside.string()));

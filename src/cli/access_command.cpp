@@ -22,10 +22,12 @@ namespace json = boost::json;
 
 constexpr auto answer_time = std::chrono::seconds(20);
 
+constexpr auto not_given = std::chrono::seconds::min();
+
 struct AccessOptions {
   std::string tenant, name, role, principal, id;
   std::filesystem::path out;
-  std::chrono::seconds valid{0}, overlap{3600};
+  std::chrono::seconds valid = not_given, overlap{3600};
 };
 using OptionsPtr = std::shared_ptr<AccessOptions>;
 
@@ -119,8 +121,9 @@ int give_key(const Context& context, const AccessOptions& options, const Result<
   if (!made) return context.report(made.error());
   const auto key = text_at(*made, "/key");
   if (!options.out.empty()) {
-    if (const auto written = write_file_durably(options.out, key + "\n", 0600); !written)
-      return context.report(written.error());
+    if (auto written = write_file_durably(options.out, key + "\n", 0600); !written)
+      return context.report(std::move(written).error().in(fmt::format(
+          "key {0} was made and its secret is lost: `citadel key revoke {0}`", text_at(*made, "/id"))));
   }
   if (context.json) {
     auto shown = made->as_object();
@@ -135,15 +138,21 @@ int give_key(const Context& context, const AccessOptions& options, const Result<
   return exit_good;
 }
 
+Result<void> check_key_file(const std::filesystem::path& file) {
+  if (file == "-")
+    return fail(Code::invalid_argument, "--out: is a file's name; without it the key is printed");
+  return check_out_file(file);
+}
+
 int run_key_create(const Context& context, const AccessOptions& options) {
-  if (const auto writable = check_out_file(options.out); !writable) return context.report(writable.error());
+  if (const auto writable = check_key_file(options.out); !writable) return context.report(writable.error());
   auto body = body_of(options, {{"principal", options.principal}});
-  if (options.valid.count() > 0) body["valid_seconds"] = options.valid.count();
+  if (options.valid != not_given) body["valid_seconds"] = options.valid.count();
   return give_key(context, options, post(context, "/v1/keys", body));
 }
 
 int run_key_rotate(const Context& context, const AccessOptions& options) {
-  if (const auto writable = check_out_file(options.out); !writable) return context.report(writable.error());
+  if (const auto writable = check_key_file(options.out); !writable) return context.report(writable.error());
   return give_key(context, options,
                   post(context, fmt::format("/v1/keys/{}/rotate", percent_encode(options.id)),
                        body_of(options, {{"overlap_seconds", options.overlap.count()}})));

@@ -48,6 +48,7 @@ Result<ApiClient> ApiClient::open(const Context& context) {
   if (!key) return std::unexpected(std::move(key).error().in("API key: --key-file or CITADEL_KEY_FILE"));
   options.api_key = Secret(*std::move(key));
   ApiClient client;
+  client.url_ = context.url;
   client.who_ = fmt::format("{} with the key in {}; another: --url, --key-file", context.url,
                             context.key_file.string());
   client.context_ = std::make_unique<boost::asio::io_context>(1);
@@ -57,8 +58,16 @@ Result<ApiClient> ApiClient::open(const Context& context) {
 
 Result<http::ClientResponse> ApiClient::call(http::Method method, std::string target, std::string body,
                                              Deadline deadline, std::vector<http::Parameter> headers) {
-  return aio::run(*context_,
-                  client_->request(method, std::move(target), std::move(headers), std::move(body), deadline));
+  auto answer = aio::run(
+      *context_, client_->request(method, std::move(target), std::move(headers), std::move(body), deadline));
+  if (!answer) return std::unexpected(unreached(std::move(answer).error()));
+  return answer;
+}
+
+Error ApiClient::unreached(Error error) const {
+  if (error.code == Code::unavailable)
+    error.message += fmt::format(": does the daemon run at {}? `citadel up` starts it; another: --url", url_);
+  return error;
 }
 
 Error ApiClient::refusal(const http::ClientResponse& response) const {
@@ -80,7 +89,9 @@ namespace {
 Task<Result<void>> read_pieces(const ApiClient& api, http::Client& client, http::ClientRequest request,
                                Deadline deadline, Monotonic::duration patience,
                                const ApiClient::OnPiece& on_piece) {
-  CITADEL_CO_ASSIGN(auto answer, co_await client.stream(std::move(request), deadline));
+  auto begun = co_await client.stream(std::move(request), deadline);
+  if (!begun) co_return std::unexpected(api.unreached(std::move(begun).error()));
+  auto& answer = *begun;
   http::ClientResponse refused;
   refused.status = answer.status();
   for (;;) {

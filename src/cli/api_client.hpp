@@ -39,9 +39,12 @@ class ApiClient {
 
   // error_of() an answer of this client's; where the key was refused, with the URL and the key's file.
   Error refusal(const http::ClientResponse& response) const;
+  // Where nobody answered, what to look at.
+  Error unreached(Error error) const;
 
  private:
   ApiClient() = default;
+  std::string url_;
   std::string who_;  // the URL and the file of the key
   std::unique_ptr<boost::asio::io_context> context_;
   std::unique_ptr<http::Client> client_;

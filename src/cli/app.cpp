@@ -76,6 +76,14 @@ void Context::progress(std::string_view text) const {
   if (!json) *err << text << std::flush;
 }
 
+void Context::update(std::string_view text) const {
+  if (err_is_terminal) progress(fmt::format("\r{}", text));
+}
+
+void Context::end_update() const {
+  if (err_is_terminal) progress("\n");
+}
+
 int run_command_line(int argc, const char* const* argv, Context& context) {
   CommandLine command_line("citadel", "Citadel: the data layer behind an AI gateway.");
   const auto app = command_line.root();

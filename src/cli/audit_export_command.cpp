@@ -133,8 +133,8 @@ Result<void> Export::keep_state(std::uint64_t next) {
   progress_.next = next;
   if (next - told_ < progress_entries && next != size_) return {};
   told_ = next;
-  context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
-                                format_count(static_cast<std::int64_t>(size_))));
+  context_.update(fmt::format("{} of {} entries", format_count(static_cast<std::int64_t>(next)),
+                              format_count(static_cast<std::int64_t>(size_))));
   if (!to_file()) return {};
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, part().string());
   return write_file_durably(
@@ -176,7 +176,7 @@ Result<void> Export::end() {
     audit::append_export_checkpoint(last, progress_.checkpoint);
     CITADEL_TRY(write(last));
   }
-  context_.progress("\n");
+  context_.end_update();
   if (!to_file()) return {};
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, part().string());
   std::error_code error;

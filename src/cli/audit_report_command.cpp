@@ -108,8 +108,8 @@ Result<void> ReportRun::take(const audit::ExportedEntry& entry) {
   }
   builder_.add(entry.index, leaf, event ? &*event : nullptr);
   if (entry.index % progress_entries == 0)
-    context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
-                                  format_count(static_cast<std::int64_t>(size_))));
+    context_.update(fmt::format("{} of {} entries", format_count(static_cast<std::int64_t>(entry.index)),
+                                format_count(static_cast<std::int64_t>(size_))));
   return {};
 }
 
@@ -176,7 +176,7 @@ Result<audit::Report> ReportRun::run() {
   }
   auto report = builder_.finish(std::move(found_), origin_, system_clock().wall());
   CITADEL_TRY(tell(report));
-  context_.progress(fmt::format("\r{} entries, {} of this time\n",
+  context_.progress(fmt::format("{}{} entries, {} of this time\n", context_.err_is_terminal ? "\r" : "",
                                 format_count(static_cast<std::int64_t>(report.examined)),
                                 format_count(static_cast<std::int64_t>(report.in_span))));
   return report;

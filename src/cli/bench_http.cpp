@@ -61,7 +61,8 @@ struct Scene {
 };
 
 Scene constant_scene() {
-  Scene scene{.key = std::string(constant_key)};
+  Scene scene;
+  scene.key = constant_key;
   scene.router.add(http::Method::get, "/", {.waits = http::RouteOptions::Waits::no},
                    [](http::Request&) -> Task<http::Response> {
                      co_return http::Response::json(200, std::string(answer));
@@ -82,7 +83,8 @@ Scene authorization_scene() {
   auto keyring = std::make_shared<access::Keyring>(
       access::Pepper(Secret("of this benchmark alone, as long as it must be")), system_clock(), 24h);
   std::vector<access::KeyRecord> records;
-  Scene scene{.target = "/authz/v1/chat/completions"};
+  Scene scene;
+  scene.target = "/authz/v1/chat/completions";
   for (std::size_t i = 0; i < keys_in_memory; ++i) {
     const auto made = access::make_key();
     scene.key = made.text.reveal();

@@ -32,6 +32,7 @@ struct Context {
 
   std::ostream* out = nullptr;  // results
   std::ostream* err = nullptr;  // errors and progress, for people; with --json an error is one line of JSON
+  bool err_is_terminal = false;
 
   int exit_code = exit_good;
 
@@ -44,6 +45,10 @@ struct Context {
   int report(const Error& error) const;
   // On err, at once; nothing with --json. `text` is as it is to be printed, its newline included.
   void progress(std::string_view text) const;
+  // The state of something long, in place of the one before; nothing where err is no terminal. end_update()
+  // ends the line.
+  void update(std::string_view text) const;
+  void end_update() const;
 };
 
 // Parses the command line and runs the command it names. Prints help and faults of use itself.

@@ -25,7 +25,9 @@ DaemonSignals::DaemonSignals() {
   const auto set = daemon_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  const rlimit none{0, 0};
+  // Less than any core file, so none is written; and the one value at which the kernel pipes none either
+  // (coredump.c; with 0 a core_pattern that is a pipe still gets it).
+  const rlimit none{1, 1};
   ::setrlimit(RLIMIT_CORE, &none);
   thread_ = std::thread([this] { loop(); });
 }

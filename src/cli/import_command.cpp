@@ -225,8 +225,8 @@ Result<void> Import::ask_instance() {
 }
 
 void Import::show_progress() const {
-  context_.progress(fmt::format("\r{} of {} rows", format_count(static_cast<std::int64_t>(next_)),
-                                format_count(static_cast<std::int64_t>(rows_.size()))));
+  context_.update(fmt::format("{} of {} rows", format_count(static_cast<std::int64_t>(next_)),
+                              format_count(static_cast<std::int64_t>(rows_.size()))));
 }
 
 Result<void> Import::run(double rate) {
@@ -258,7 +258,7 @@ Result<void> Import::run(double rate) {
     CITADEL_TRY(write_state());
     show_progress();
   }
-  context_.progress("\n");
+  context_.end_update();
   return {};
 }
 

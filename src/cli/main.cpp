@@ -1,4 +1,6 @@
 // The program `citadel`.
+#include <unistd.h>
+
 #include <exception>
 #include <iostream>
 
@@ -10,6 +12,7 @@ int main(int argc, char** argv) {
   context.environment = citadel::app::process_environment();
   context.out = &std::cout;
   context.err = &std::cerr;
+  context.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   try {
     const int code = citadel::cli::run_command_line(argc, argv, context);
     // A full disk or a closed pipe behind standard output is a failure, though the work itself went well.

@@ -41,6 +41,22 @@ void print_status(std::ostream& out, const boost::json::object& status) {
   }
 }
 
+// What the last verification of the log found is nobody's to miss.
+void print_audit(std::ostream& out, const boost::json::object& audit) {
+  out << "audit\n";
+  for (const auto& [key, value] : audit) {
+    if (!value.is_object()) out << fmt::format("  {:<24} {}\n", std::string_view(key), text_of(value));
+  }
+  if (const auto* const verified = audit.if_contains("verified"); verified && verified->is_object()) {
+    for (const auto& [key, value] : verified->get_object())
+      out << fmt::format("  {:<24} {}\n", fmt::format("verified.{}", std::string_view(key)), text_of(value));
+  }
+  const auto* const failed = audit.if_contains("verifications_failed_total");
+  if (failed && failed->is_int64() && failed->get_int64() > 0)
+    out << "A VERIFICATION OF THE AUDIT LOG FAILED since the daemon's start: `citadel audit verify` says "
+           "what is wrong\n";
+}
+
 int run_status(const Context& context) {
   auto client = ApiClient::open(context);
   if (!client) return context.report(client.error());
@@ -50,6 +66,8 @@ int run_status(const Context& context) {
     *context.out << citadel::json::serialize(*status) << '\n';
   } else {
     print_status(*context.out, status->as_object());
+    if (const auto* const audit = status->as_object().if_contains("audit"); audit && audit->is_object())
+      print_audit(*context.out, audit->get_object());
   }
   const bool ready = status->as_object().at("readiness").as_object().at("status") == "ready";
   return ready ? exit_good : exit_check_failed;

@@ -92,8 +92,8 @@ Result<void> SyslogExport::keep(State state) {
 
 Result<void> SyslogExport::confirm(std::uint64_t next, bool last) {
   CITADEL_TRY(sender_.finish(Deadline::after(patience)));
-  context_.progress(fmt::format("\r{} of {} entries", format_count(static_cast<std::int64_t>(next)),
-                                format_count(static_cast<std::int64_t>(size_))));
+  context_.update(fmt::format("{} of {} entries", format_count(static_cast<std::int64_t>(next)),
+                              format_count(static_cast<std::int64_t>(size_))));
   // What is repeated was confirmed before, and stays so.
   confirmed_ = std::max(confirmed_, next);
   return keep({.next = confirmed_, .ended = last});
@@ -149,7 +149,7 @@ Result<void> SyslogExport::run() {
   CITADEL_TRY(keep({.next = state.next, .ended = false}));
   CITADEL_TRY(stream(first));
   CITADEL_TRY(confirm(size_, true));
-  context_.progress("\n");
+  context_.end_update();
   return {};
 }
 

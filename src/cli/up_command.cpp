@@ -40,6 +40,19 @@ app::ConfigSources sources_of(const Context& context, const UpOptions& options) 
   return sources;
 }
 
+// A fault of an option's value under the option's name.
+Error in_words_of_options(Error error, const UpOptions& options) {
+  const auto say = [&](bool given, std::string_view variable, std::string_view option) {
+    const auto at = error.message.find(variable);
+    if (given && at != std::string::npos) error.message.replace(at, variable.size(), option);
+  };
+  say(!options.data.empty(), "CITADEL_LOCAL_DATA", "--data");
+  say(!options.http.empty(), "CITADEL_HTTP_LISTEN", "--http");
+  say(options.pgpool_port != 0, "CITADEL_LOCAL_PGPOOL_PORT", "--pgpool-port");
+  say(options.postgres_port != 0, "CITADEL_LOCAL_POSTGRES_PORT", "--postgres-port");
+  return error;
+}
+
 local::LocalOptions local_options(const app::Config& config) {
   local::LocalOptions out;
   out.data = config.local.data;
@@ -125,7 +138,7 @@ int run_up(const Context& context, const UpOptions& options) {
   DaemonSignals signals;
   const auto sources = sources_of(context, options);
   auto config = app::load_config(sources);
-  if (!config) return context.report(config.error());
+  if (!config) return context.report(in_words_of_options(config.error(), options));
   log::configure(config->log.level, config->log.format);
   auto servers = local::LocalServers::start(
       local_options(*config), Deadline::after(std::chrono::seconds(120)),

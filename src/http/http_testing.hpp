@@ -35,13 +35,14 @@ inline Authenticator test_authenticator() {
 // Runs a server from construction to destruction, where it must stop in order.
 class TestServer {
  public:
-  explicit TestServer(Router router, ServerOptions options = {}, std::size_t threads = 2)
+  explicit TestServer(Router router, ServerOptions options = {}, std::size_t threads = 2,
+                      Authenticator authenticator = test_authenticator())
       : runtime_(threads) {
     options.listen = "127.0.0.1:0";
     std::vector<Executor> executors;
     for (std::size_t i = 0; i < runtime_.size(); ++i) executors.push_back(runtime_.executor(i));
     server_ =
-        std::make_unique<Server>(executors, std::move(options), std::move(router), test_authenticator());
+        std::make_unique<Server>(executors, std::move(options), std::move(router), std::move(authenticator));
     const auto started = server_->start();
     EXPECT_TRUE(started) << started.error().to_string();
   }

@@ -42,8 +42,7 @@ struct Router::Node {
     if (const auto literal = literals.find(segment); literal != literals.end()) {
       if (const auto* found = literal->second->find(rest, values)) return found;
     }
-    if (segment.empty()) return nullptr;
-    if (parameter) {
+    if (parameter && !segment.empty()) {
       values.push_back(segment);
       if (const auto* found = parameter->find(rest, values)) return found;
       values.pop_back();

@@ -4,10 +4,10 @@
 //   Router router;
 //   router.add(Method::get, "/v1/requests/{id}", {.deadline = 5s}, get_request);
 //
-// The last segment of a pattern may be {name...}: it takes the rest of the path, at least one segment, as it
-// was sent: nothing in it is decoded. A fixed segment wins over a {parameter}. A path with a trailing slash
-// is another path. HEAD is answered by GET's handler, without the body; OPTIONS and wrong methods are
-// answered by the server from `allow`.
+// The last segment of a pattern may be {name...}: it takes the rest of the path behind its '/', which may be
+// empty, as it was sent: nothing in it is decoded. A fixed segment wins over a {parameter}. A path with a
+// trailing slash is another path. HEAD is answered by GET's handler, without the body; OPTIONS and wrong
+// methods are answered by the server from `allow`.
 #pragma once
 #include <functional>
 #include <memory>
@@ -34,6 +34,9 @@ struct RouteOptions {
   // Whether answers, whole or streamed, are sent with gzip to clients that accept it. A whole one is
   // compressed in one go on the connection's thread, so what is large should be a stream.
   enum class Gzip : std::uint8_t { no, accepted } gzip = Gzip::no;
+  // head: neither the query nor the body's coding is looked at, for a route that is asked about a request of
+  // somebody else's.
+  enum class Reads : std::uint8_t { all, head } reads = Reads::all;
   Monotonic::duration stream_time_max = std::chrono::minutes(10);  // of a streamed answer, as a whole
 };
 

@@ -46,8 +46,8 @@ struct RequestSummary {
   Monotonic::duration streamed = {};
   enum class End : std::uint8_t { whole, cut } end = End::whole;
   std::string_view remote = {}, request_id = {}, path = {};
-  std::string_view principal = {};  // "" where there was no authentication, or it failed
-  std::string_view key = {};        // the principal's, as Request::key
+  std::string_view principal = {};         // "" where nobody knows who it was; also of a key that was refused
+  std::string_view key = {}, tenant = {};  // the principal's, as of the request
 };
 
 // Counters that any thread may read while the server runs.

@@ -96,6 +96,60 @@ TEST(HttpServer, WhoMayNotCallARouteIsToldBeforeTheBodyIsRead) {
   EXPECT_EQ(principal, "tester");
 }
 
+// Hours may have passed since its head was looked at.
+TEST(HttpServer, AStreamEndsWhenWhoAskedForItMayNotAnyMore) {
+  std::atomic<bool> allowed = true;
+  Router router;
+  router.add(Method::get, "/ticks", {}, [](Request&) -> Task<Response> {
+    co_return Response::streaming("text/plain", {[](StreamWriter& out) -> Task<Result<void>> {
+                                                   for (;;) {
+                                                     CITADEL_CO_TRY(co_await out.write("x"));
+                                                     co_await aio::sleep_for(20ms);  // sleep: a source's pace
+                                                   }
+                                                 },
+                                                 Stream::Kind::finite, 20s});
+  });
+  TestServer server(std::move(router), {}, 2,
+                    [&](std::string_view, const Route&, Request& request) -> Result<void> {
+                      request.principal = "tester";
+                      if (allowed) return {};
+                      return fail(Code::unauthenticated, "this key was revoked");
+                    });
+  testing::internal::CaptureStderr();
+  RawSocket raw(server.port());
+  raw.send("GET /ticks HTTP/1.1\r\nHost: x\r\nX-Api-Key: k\r\n\r\n");
+  EXPECT_THAT(raw.read_until("x\r\n"), HasSubstr("200 OK"));
+  allowed = false;
+  const auto rest = raw.read_all();
+  EXPECT_THAT(rest, testing::Not(HasSubstr("HANG")));
+  EXPECT_THAT(rest, testing::Not(testing::EndsWith("0\r\n\r\n"))) << "it must be seen to be cut";
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("may not any more"));
+}
+
+// A gateway's subrequest has the query and the coding of somebody else's request, and no body.
+TEST(HttpServer, ARouteThatReadsTheHeadLooksAtNothingElse) {
+  auto router = echo_router();
+  router.add(Method::post, "/head/{path...}", {.reads = RouteOptions::Reads::head},
+             [](Request& request) -> Task<Response> {
+               co_return Response::text(200, std::string(request.path_parameter("path")));
+             });
+  TestServer server(std::move(router));
+  for (const std::string_view target : {"/head/a?x=1&x=2", "/head/a?q=100%"}) {
+    RawSocket raw(server.port());
+    raw.send(
+        fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nX-Api-Key: right\r\nContent-Encoding: br\r\n"
+                    "Connection: close\r\nContent-Length: 0\r\n\r\n",
+                    target));
+    EXPECT_THAT(raw.read_all(), testing::AllOf(HasSubstr("HTTP/1.1 200"), testing::EndsWith("\r\na")))
+        << target;
+  }
+  RawSocket twice(server.port());
+  twice.send(
+      "POST /head/a HTTP/1.1\r\nHost: x\r\nX-Api-Key: right\r\nX-Api-Key: wrong\r\nContent-Length: "
+      "0\r\n\r\n");
+  EXPECT_THAT(twice.read_until("\r\n"), HasSubstr("HTTP/1.1 400"));
+}
+
 TEST(HttpServer, TakesOrMakesRequestIds) {
   TestServer server(echo_router());
   auto client = server.client();

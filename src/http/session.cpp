@@ -183,6 +183,7 @@ std::optional<Response> Session::route() {
   }
   route_ = std::get<const Route*>(*match);
   const std::string_view target = request_.target;
+  if (route_->options.reads == RouteOptions::Reads::head) return std::nullopt;
   if (const auto query = target.find('?'); query != std::string_view::npos) {
     const auto parsed = parse_query(target.substr(query + 1), shared_.options.limits.query_parameters_max,
                                     request_.query_parameters);
@@ -194,8 +195,11 @@ std::optional<Response> Session::route() {
 std::optional<Response> Session::authenticate() {
   std::string_view key;
   constexpr std::string_view scheme = "Bearer ";
-  if (request_.headers.count("Authorization") > 1) {
-    return problem_response(request_, Error(Code::invalid_argument, "a request has one Authorization"));
+  for (const std::string_view name : {"Authorization", "X-Api-Key"}) {
+    if (request_.headers.count(name) > 1) {
+      return problem_response(request_,
+                              Error(Code::invalid_argument, fmt::format("a request has one {}", name)));
+    }
   }
   if (const auto bearer = request_.headers.find("Authorization")) {
     if (bearer->size() > scheme.size() && equals_ignoring_case(bearer->substr(0, scheme.size()), scheme)) {
@@ -216,6 +220,7 @@ std::optional<Response> Session::authenticate() {
 
 std::optional<Response> Session::decode_body() {
   body_bytes_ = request_.body.size();
+  if (route_ && route_->options.reads == RouteOptions::Reads::head) return std::nullopt;
   const auto coding = request_.headers.find("Content-Encoding");
   if (!coding || coding->empty() || equals_ignoring_case(*coding, "identity")) return std::nullopt;
   if (request_.headers.count("Content-Encoding") > 1 ||
@@ -342,6 +347,7 @@ void Session::report(const Response& response, const Streaming* streamed) {
     summary.path = request_.path();
     summary.principal = request_.principal;
     summary.key = request_.key;
+    summary.tenant = request_.tenant;
     options.on_request(summary);
   }
   body_bytes_ = 0;

@@ -25,6 +25,8 @@ namespace citadel::http {
 namespace {
 
 constexpr auto refused_retry_after = std::chrono::seconds(5);
+// A stream may go on for hours, and a key end meanwhile.
+constexpr auto allowed_time = std::chrono::seconds(1);
 
 const auto tuple = asio::as_tuple(asio::use_awaitable);
 
@@ -160,16 +162,21 @@ Task<Result<void>> Session::write_stream(std::string_view bytes) {
                 "a stream is written from its connection's executor");
   CITADEL_CHECK(phase_ == Phase::streaming, "a stream is written by one at a time");
   auto& state = *streaming_;
-  if (Monotonic::now() >= state.ends_at) state.end_by(Streaming::End::time);
+  const auto now = Monotonic::now();
+  if (now >= state.ends_at) state.end_by(Streaming::End::time);
+  if (route_->options.auth == Auth::required && now - state.allowed_at >= allowed_time) {
+    state.allowed_at = now;
+    if (authenticate()) state.end_by(Streaming::End::refused);
+  }
   if (state.end != Streaming::End::none) co_return not_wanted();
   bool waited = false;
   while (!bytes.empty()) {
     auto piece = bytes.substr(0, shared_.options.limits.stream_piece_bytes_max);
     bytes.remove_prefix(piece.size());
     if (state.gzip) {
-      const bool now = state.kind == Stream::Kind::endless && bytes.empty();
+      const bool at_once = state.kind == Stream::Kind::endless && bytes.empty();
       state.packed.clear();
-      state.gzip->add(piece, now ? GzipWriter::Flush::now : GzipWriter::Flush::later, state.packed);
+      state.gzip->add(piece, at_once ? GzipWriter::Flush::now : GzipWriter::Flush::later, state.packed);
       piece = state.packed;
     }
     if (piece.empty()) continue;
@@ -236,12 +243,13 @@ void Session::cut_stream() {
 void Session::log_cut(const std::exception_ptr& thrown, const Result<void>& outcome) {
   using End = Streaming::End;
   const auto end = streaming_->end;
-  const bool ours = end == End::none || end == End::idle || end == End::time;
+  const bool ours = end == End::none || end == End::idle || end == End::time || end == End::refused;
   if (!ours && !log::enabled(log::Level::debug)) return;
   std::string reason = end == End::client_gone   ? "the client has gone"
                        : end == End::client_slow ? "the client takes nothing"
                        : end == End::idle        ? "its source wrote nothing for too long"
                        : end == End::time        ? "it took longer than its route allows"
+                       : end == End::refused     ? "who asked for it may not any more"
                        : end == End::stop        ? "the server stops"
                        : outcome                 ? "its source threw"
                                                  : outcome.error().to_string();

@@ -17,6 +17,7 @@ struct Session::Streaming {
     client_slow,  // took nothing for write_time
     idle,         // wrote nothing for idle_time
     time,         // stream_time_max
+    refused,      // who asked may not any more
     stop,
   };
 
@@ -39,6 +40,7 @@ struct Session::Streaming {
   Monotonic::duration idle_time;
   Framing framing = Framing::chunked;
   MonotonicTime began_at = Monotonic::now();
+  MonotonicTime allowed_at = began_at;           // when it was last known that who asked may
   MonotonicTime ends_at = MonotonicTime::max();  // stream_time_max
   std::atomic<std::int64_t>* counter = nullptr;  // streams_open, where this one was counted
   std::optional<GzipWriter> gzip;

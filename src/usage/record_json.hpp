@@ -5,14 +5,13 @@
 // "/3/prompt_tokens: must be …" in an array, "line 4, /prompt_tokens: must be …" in NDJSON.
 //
 //   required  model, prompt_tokens, completion_tokens
-//   optional  id             UUIDv7; sending it again makes a retry harmless. Made from started_at where
-//   absent
-//             started_at     RFC 3339; the id's time where absent, now where both are
-//             tenant         "default" where absent; see IngestLimits::tenant
+//   optional  id          UUIDv7; sending it again makes a retry harmless. Made from started_at where absent
+//             started_at  RFC 3339; the id's time where absent, now where both are
+//             tenant      "default" where absent; see IngestLimits::tenant
 //             latency_ms, ttft_ms, queue_ms   milliseconds, decimals to the microsecond
-//             status         HTTP status, 200 where absent
-//             cost_nano, streamed, trace_id (32 hexadecimal digits), error_code, session, endpoint, api_key
-//             (a label)
+//             status      HTTP status, 200 where absent
+//             cost_nano, streamed, trace_id (32 hexadecimal digits), error_code, session, endpoint,
+//             api_key (a label)
 //
 // Both times must lie between now − past_max and now + future_max, and at most id_skew_max from each other.
 #pragma once

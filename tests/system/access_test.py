@@ -166,6 +166,9 @@ def check_commands(citadel, secrets):
     assert done.returncode == 1 and "the role reader may not call GET /v1/keys" in done.stderr, done
     printed = citadel.run("key", "create", "--principal", "reader-1").strip()
     assert re.fullmatch(r"ck_[A-Za-z0-9]{8}_[A-Za-z0-9]{32}", printed), printed
+    for wrong in (("--valid", "0"), ("--valid", "-5")):
+        citadel.run("key", "create", "--principal", "reader-1", *wrong, expect=2)
+    citadel.run("key", "create", "--principal", "reader-1", "--out", "-", expect=2)
     table = citadel.run("key", "list")
     assert "prefix" in table and printed[3:11] in table and printed not in table, table
     assert "acme" in citadel.run("tenant", "list") and "auditor-1" in citadel.run("principal", "list", "--tenant", "acme")
@@ -183,10 +186,14 @@ def check_entries(citadel, made):
     assert [(e["event"]["object"], e["event"]["actor"]["type"]) for e in rotated] == \
         [({"type": "access.api_key", "id": made["id"]}, "principal")], rotated
     by_admin = audit.entries(actor="admin", action="database.insert", tenant="acme")
-    assert {e["event"]["object"]["type"] for e in by_admin} == {"access.principal", "access.api_key"}, by_admin
+    assert {e["event"]["object"]["type"] for e in by_admin} == {"access.tenant", "access.principal", "access.api_key"}, by_admin
     code, opened = audit.call("GET", f"/v1/audit/entries/{rotated[0]['index']}?open=groups")
     assert code == 200 and opened["event"]["details"]["after"]["replaced_by"], opened
     assert "hash" not in opened["event"]["details"]["after"] and "hash" not in opened["event"]["details"]["before"], opened
+    # Who still uses a key that has ended.
+    refused = audit.entries(action="auth.failure", actor="default/reader-1")
+    assert refused and refused[0]["event"]["actor"]["auth_method"].startswith("api_key:"), refused
+    assert audit.entries(action="auth.success", tenant="acme"), "what a tenant's principals do is under its name"
     denied = audit.entries(action="key.denied")
     assert denied and all(e["event"]["outcome"] == "denied" for e in denied), denied
     citadel.run("audit", "verify")

@@ -30,12 +30,17 @@ http {{
       auth_request /_authz;
       auth_request_set $citadel_tenant $upstream_http_x_citadel_tenant;
       auth_request_set $citadel_principal $upstream_http_x_citadel_principal;
+      auth_request_set $citadel_role $upstream_http_x_citadel_role;
+      auth_request_set $citadel_key $upstream_http_x_citadel_key;
       auth_request_set $citadel_age $upstream_http_age;
       # nginx knows 401 and 403; whatever else the subrequest says is a 500 to it.
       error_page 500 = @authz_unknown;
       proxy_set_header X-Citadel-Tenant $citadel_tenant;
       proxy_set_header X-Citadel-Principal $citadel_principal;
+      proxy_set_header X-Citadel-Role $citadel_role;
+      proxy_set_header X-Citadel-Key $citadel_key;
       proxy_set_header Authorization "";
+      proxy_set_header X-Api-Key "";
       add_header X-Age $citadel_age;
       proxy_pass http://127.0.0.1:{service};
     }}
@@ -82,13 +87,16 @@ class Gateway:
         self.process = subprocess.Popen(["nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(configuration)])
         wait_until(lambda: self.call(None) is not None, "nginx answers")
 
-    def call(self, key, body=b'{"prompt":"hello"}', path="/v1/chat/completions?x=1"):
+    def call(self, key, body=b'{"prompt":"hello"}', path="/v1/chat/completions?x=1", headers=None):
         """Status, headers and body; None where nobody answers."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body)
         if key:
             request.add_header("Authorization", "Bearer " + key)
         # What a client says of itself must not reach the service.
-        request.add_header("X-Citadel-Principal", "default/mallory")
+        for name in ("Tenant", "Principal", "Role", "Key"):
+            request.add_header(f"X-Citadel-{name}", "mallory")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, dict(answer.headers), json.loads(answer.read())
@@ -127,10 +135,19 @@ def check_let_through(citadel, daemon, gateway, app, auditor):
     wait_until(lambda: gateway.call(app["key"])[0] == 200, "the daemon knows the key", 30)
     status, headers, told = gateway.call(app["key"])
     assert status == 200 and int(headers["X-Age"]) <= 5, (status, headers)
-    assert (told["x-citadel-tenant"], told["x-citadel-principal"]) == ("acme", "acme/app"), told
+    for name, value in (("tenant", "acme"), ("principal", "acme/app"), ("role", "gateway"), ("key", app["prefix"])):
+        assert told[f"x-citadel-{name}"] == value, told
     assert "authorization" not in told, told
+    status, _, told = gateway.call(None, headers={"X-Api-Key": app["key"]})
+    assert status == 200 and app["key"] not in json.dumps(told), told
+    # What the request that is asked about holds is no matter of the subrequest's.
+    for path in ("/v1/x?a=1&a=2", "/v1/x?q=100%", "/", "//x", "/?" + "&".join(f"p{i}=1" for i in range(100))):
+        assert gateway.call(app["key"], path=path)[0] == 200, path
+    for coding in ("gzip", "br"):
+        assert gateway.call(app["key"], headers={"Content-Encoding": coding})[0] == 200, coding
     assert gateway.call(app["key"], body=b"x" * 900_000)[0] == 200, "a body is no matter of the subrequest's"
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    assert ask(daemon, "nonsense", "OPTIONS")[0] == 401
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         status, headers = ask(daemon, app["key"], method)
         assert status == 200 and headers["X-Citadel-Role"] == "gateway" and headers["X-Citadel-Key"] == app["prefix"], headers
         assert headers["Cache-Control"] == "no-store", headers

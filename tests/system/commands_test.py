@@ -2,9 +2,11 @@
 """Commands on a running system: refused keys; `migrate` and its status, drift and a migration that was edited; an import
 into a new instance at an old address."""
 import json
+import re
 import subprocess
 
-from citadel_process import BINARY, SOURCE, TRACE, Citadel, trace_sums, usage_by_hour
+from audit_api import call
+from citadel_process import BINARY, SOURCE, TRACE, Citadel, reserve_port, trace_sums, usage_by_hour
 
 
 def sql(citadel, statement, user="citadel_owner", database="citadel_ai"):
@@ -108,11 +110,39 @@ def check_refused_keys(citadel):
     assert "neither an entry's index nor an event's id" in said("audit", "prove", "abc", code=2)
 
 
+def check_what_is_said(citadel):
+    """A port where nobody listens; options before a build and under their own names; no progress in a file; a verification that
+    failed is in the status."""
+    elsewhere = subprocess.run([BINARY, "status", "--url", f"http://127.0.0.1:{reserve_port()}"], capture_output=True, text=True,
+                               check=False, timeout=60, env=citadel.client_environment())
+    assert elsewhere.returncode == 3 and "does the daemon run at" in elsewhere.stderr and "--url" in elsewhere.stderr, elsewhere
+
+    refused = subprocess.run([SOURCE / "run", "--bogus"], capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 1 and "--bogus" in refused.stderr and "building" not in refused.stderr, refused
+    offered = set(re.findall(r"^ +(--[a-z-]+) ", subprocess.run([BINARY, "up", "--help"], capture_output=True, text=True, check=True,
+                                                               timeout=60).stdout, re.M))
+    assert offered and offered == set(re.findall(r"--[a-z-]+", refused.stderr)) - {"--bogus"}, (offered, refused.stderr)
+    wrong = subprocess.run([BINARY, "up", "--http", "nonsense", "--data", str(citadel.folder / "never")], capture_output=True,
+                           text=True, check=False, timeout=60)
+    assert wrong.returncode == 2 and "--http" in wrong.stderr and "CITADEL_HTTP_LISTEN" not in wrong.stderr, wrong
+
+    done = subprocess.run([BINARY, "import", str(TRACE), "--model", "m", "--state", str(citadel.folder / "shown-state")],
+                          env=citadel.client_environment(), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0 and "\r" not in done.stdout + done.stderr, done
+
+    assert "VERIFICATION" not in citadel.run("status")
+    key = (citadel.data / "admin.key").read_text().strip()
+    code, answer = call(citadel.url, key, "POST", "/v1/audit/verifications", {"passed": False, "entries": 7, "finding": "entry 3: edited"})
+    assert code == 200, answer
+    assert "A VERIFICATION OF THE AUDIT LOG FAILED" in citadel.run("status")
+
+
 def main():
     with Citadel() as citadel:
         check_refused_keys(citadel)
         check_migrate(citadel)
         check_import(citadel)
+        check_what_is_said(citadel)
 
 
 main()
