@@ -180,7 +180,8 @@ class RandomOperations : public AccessTest {
         default:
           break;
       }
-    const auto rows = co_await transaction.execute_simple(statement, deadline);
+    const auto rows =
+        co_await transaction.execute_simple(statement, sleeps(draw) ? Deadline::after(10ms) : deadline);
     expect_own(rows, which);
     if (!rows) co_return std::unexpected(rows.error());
     if (statement.starts_with("insert") && draw % 10 == 3)
@@ -198,9 +199,8 @@ class RandomOperations : public AccessTest {
       const auto draw = random.next();
       const auto which = (draw >> 32) % tenants_.size();
       // Of a sleep, little; of everything else, now and then next to nothing.
-      const auto deadline = sleeps(draw)      ? Deadline::after(10ms)
-                            : draw % 197 == 0 ? Deadline::after(300us)
-                                              : soon();
+      const auto deadline =
+          draw % 197 == 0 ? Deadline::after(300us) : soon();  // now and then next to nothing
       const auto done = co_await database_->transact<bool>(
           deadline, store::Intent::write, {.name = "random operation"},
           [&](pg::Transaction& transaction) -> Task<Result<bool>> {
@@ -219,6 +219,7 @@ class RandomOperations : public AccessTest {
 
   std::vector<Tenant> tenants_;
   std::int64_t made_ = 0;
+  int callers_ = 0;
   Counts counts_;
 };
 
@@ -230,8 +231,13 @@ TEST_F(RandomOperations, NoRowCrosses) {
   const auto wanted = operations_wanted();
   const auto seed = random_seed();
   SCOPED_TRACE(fmt::format("seed {}", seed));
-  for (std::uint64_t i = 0; i < 24; ++i)
-    asio::co_spawn(context_, caller_of(seed + i, wanted), asio::detached);
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    ++callers_;
+    asio::co_spawn(context_, caller_of(seed + i, wanted), [this](const std::exception_ptr& thrown) {
+      EXPECT_FALSE(thrown);
+      if (--callers_ == 0) context_.stop();  // the pool's own work goes on
+    });
+  }
   context_.run();
   context_.restart();
   EXPECT_GE(counts_.done, wanted);

@@ -188,12 +188,14 @@ TEST_F(AccessStoreTest, EachChangeIsAnEntryOfItsTenantWithoutTheHash) {
   const auto made = key(acme_, "alice");
   ASSERT_TRUE(run(revoke_key(*database_, acme_, made.info.id, caller, soon())));
   const auto id = made.info.id.to_string();
-  EXPECT_EQ(as_owner("select action, object_type, tenant, actor, request_id, session_role from audit.pending "
-                     "where object_type like 'access.%' order by number"),
-            "database.insert|access.tenant|acme|principal:default/ada|req-7|citadel_app\n"
-            "database.insert|access.principal|acme|principal:default/ada|req-7|citadel_app\n"
-            "database.insert|access.api_key|acme|principal:default/ada|req-7|citadel_app\n"
-            "database.update|access.api_key|acme|principal:default/ada|req-7|citadel_app");
+  EXPECT_EQ(
+      as_owner("select action, object_type, tenant, actor, request_id, session_role from audit.pending "
+               "where object_type like 'access.%' order by number"),
+      "database.insert|access.tenant|acme|principal:default/ada|req-7|citadel_app\n"
+      "database.insert|access.principal|acme|principal:default/ada|req-7|citadel_app\n"
+      "database.update|access.state|default|principal:default/ada|req-7|citadel_app\n"  // whose pepper it is
+      "database.insert|access.api_key|acme|principal:default/ada|req-7|citadel_app\n"
+      "database.update|access.api_key|acme|principal:default/ada|req-7|citadel_app");
   EXPECT_EQ(as_owner("select count(*) from audit.pending where object = '" + id + "'"), "2");
   const auto entries = as_owner("select string_agg(p::text, ' ') from audit.pending p");
   EXPECT_THAT(entries, HasSubstr(made.info.prefix));
