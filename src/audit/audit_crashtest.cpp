@@ -32,15 +32,15 @@ std::shared_ptr<const AuditKeys> test_keys() {
 }
 
 struct Places {
-  std::string folder, signing_key, host, port, database, password;
+  std::string folder, signing_key, host, port, route, database, password;
 
   static constexpr const char* variable = "CITADEL_TEST_AUDIT_CRASH";
   std::string encode() const {
-    return fmt::format("{}|{}|{}|{}|{}|{}", folder, signing_key, host, port, database, password);
+    return fmt::format("{}|{}|{}|{}|{}|{}|{}", folder, signing_key, host, port, route, database, password);
   }
   static Places decode(std::string_view text) {
     Places places;
-    for (std::string* field : {&places.folder, &places.signing_key, &places.host, &places.port,
+    for (std::string* field : {&places.folder, &places.signing_key, &places.host, &places.port, &places.route,
                                &places.database, &places.password}) {
       const auto end = text.find('|');
       *field = text.substr(0, end);
@@ -155,7 +155,8 @@ TEST(AuditCrashChild, DISABLED_Life) {
   endpoint.host = places.host;
   endpoint.port = static_cast<std::uint16_t>(std::stoi(places.port));
   options.pool.connect =
-      as_role(endpoint, local::app_role, Secret(places.password), pg::Route::pgpool, places.database);
+      as_role(endpoint, local::app_role, Secret(places.password),
+              places.route == "direct" ? pg::Route::direct : pg::Route::pgpool, places.database);
   options.pool.size_min = 1;
   options.pool.size_max = 2;  // a session takes longer to open than all else in a life
   store::Database database(context.get_executor(), options, system_clock(), 1);
@@ -181,11 +182,15 @@ class AuditCrash : public AuditTest {
   };
 
   Life live(const std::string& crash_point) {
-    const auto endpoint = servers_->pooled();
+    // Every fourth through Pgpool-II, by which a session takes twice the CPU time; each of the
+    // lives of system.audit_crash_points goes through it.
+    const bool pooled = ++lives_ % 4 == 0;
+    const auto endpoint = pooled ? servers_->pooled() : servers_->direct();
     const Places places{.folder = folder_.path(),
                         .signing_key = std::string(signing_key_.reveal()),
                         .host = endpoint.host,
                         .port = std::to_string(endpoint.port),
+                        .route = pooled ? "pgpool" : "direct",
                         .database = name_,
                         .password = std::string(servers_->app_password().reveal())};
     support::ProcessOptions options{.environment = {{Places::variable, places.encode()}}};
@@ -275,7 +280,7 @@ class AuditCrash : public AuditTest {
   std::vector<std::string> events_, holds_;
   std::optional<std::string> older_;
   std::string story_;
-  std::uint64_t crashes_ = 0;
+  std::uint64_t crashes_ = 0, lives_ = 0;
 };
 
 // In a round every second passing of each point, from a life's first to its last; in the next round the

@@ -182,7 +182,7 @@ std::string pool_passwd(const Secret& owner, const Secret& app) {
   return fmt::format("{}:TEXT{}\n{}:TEXT{}\n", owner_role, owner.reveal(), app_role, app.reveal());
 }
 
-std::string bootstrap_sql(const Secret& superuser, const Secret& owner, const Secret& app) {
+std::string bootstrap_sql(const Verifiers& verifiers) {
   return fmt::format(R"(ALTER ROLE {superuser} PASSWORD {superuser_password};
 
 CREATE ROLE {owner} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD {owner_password};
@@ -205,9 +205,10 @@ GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {app};
 
 )",
                      fmt::arg("superuser", superuser_role),
-                     fmt::arg("superuser_password", quote(superuser.reveal())), fmt::arg("owner", owner_role),
-                     fmt::arg("owner_password", quote(owner.reveal())), fmt::arg("app", app_role),
-                     fmt::arg("app_password", quote(app.reveal())), fmt::arg("database", database_name));
+                     fmt::arg("superuser_password", quote(verifiers.superuser)),
+                     fmt::arg("owner", owner_role), fmt::arg("owner_password", quote(verifiers.owner)),
+                     fmt::arg("app", app_role), fmt::arg("app_password", quote(verifiers.app)),
+                     fmt::arg("database", database_name));
 }
 
 }  // namespace citadel::local

@@ -37,8 +37,14 @@ std::string pgpool_conf(const ConfigInput& input);
 std::string pool_hba_conf();
 std::string pool_passwd(const Secret& owner, const Secret& app);
 
-// Statements for PostgreSQL's single-user mode with -j: each ends in a semicolon and an empty line.
-std::string bootstrap_sql(const Secret& superuser, const Secret& owner, const Secret& app);
+// What PostgreSQL keeps of the roles' passwords, as crypto/scram.hpp makes it.
+struct Verifiers {
+  std::string superuser, owner, app;
+};
+
+// Statements for PostgreSQL's single-user mode with -j: each ends in a semicolon and an empty line. No
+// password is in them.
+std::string bootstrap_sql(const Verifiers& verifiers);
 
 // A value between single quotes for either configuration, quotes doubled.
 std::string quote(std::string_view value);

@@ -123,7 +123,7 @@ TEST(LocalConfig, HbaHasNoWayWithoutAPassword) {
 }
 
 TEST(LocalConfig, EachBootstrapStatementEndsAsSingleUserModeWants) {
-  const auto sql = bootstrap_sql(Secret("aa"), Secret("bb"), Secret("cc"));
+  const auto sql = bootstrap_sql({.superuser = "aa", .owner = "bb", .app = "cc"});
   EXPECT_THAT(sql, HasSubstr("CREATE ROLE citadel_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE "
                              "NOBYPASSRLS PASSWORD 'bb';\n\n"));
   EXPECT_THAT(sql, HasSubstr("ALTER ROLE citadel_app SET statement_timeout = '30s';\n\n"));

@@ -11,6 +11,7 @@
 
 #include "base/bytes.hpp"
 #include "base/random.hpp"
+#include "crypto/scram.hpp"
 #include "local/spawn.hpp"
 
 namespace citadel::local {
@@ -34,6 +35,18 @@ Result<Secret> load_password(const Layout& layout, std::string_view role, bool m
   Secret secret(to_hex(std::as_bytes(std::span(raw))));
   CITADEL_TRY(write_file_durably(path, secret.reveal() + "\n", 0600));
   return secret;
+}
+
+// The passwords are 192 random bits: no guessing is made harder by stretching them, so Citadel's own role, as
+// which it logs in again and again, does without. The others are for people, and some people's clients take
+// no less than 4096.
+constexpr unsigned app_iterations = 1;
+constexpr unsigned other_iterations = 4096;
+
+std::string make_verifier(const Secret& password, unsigned iterations) {
+  std::array<unsigned char, 16> salt{};
+  fill_secret_random(salt);
+  return crypto::scram_verifier(password, std::as_bytes(std::span(salt)), iterations);
 }
 
 Result<void> check_space(const Layout& layout) {
@@ -85,8 +98,8 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
   CITADEL_TRY(own_folder(layout.postgres_new, account, 0700));
   progress(fmt::format("making a PostgreSQL {} database cluster in {}", programs.postgres_major,
                        layout.postgres.string()));
-  // Nobody can connect before our own pg_hba is there, and the password is set below: neither passes by a
-  // command line.
+  // Nobody can connect before our own pg_hba is there. The passwords are set below, and not even then does
+  // PostgreSQL see one: it gets what it keeps of them.
   Command initdb{.arguments = {programs.initdb.string(), "-D", layout.postgres_new.string(), "-U",
                                std::string(superuser_role), "--encoding=UTF8", "--locale=C.UTF-8",
                                "--data-checksums", "--auth=reject", "--no-instructions"},
@@ -104,8 +117,10 @@ Result<void> initialise(const Layout& layout, const Account& account, const Prog
                     durability == Durability::none ? "fsync=off" : "fsync=on", "postgres"},
       .folder = layout.postgres_new,
       .death_signal = SIGKILL};
-  auto booted = run(single, account, bootstrap_sql(passwords.superuser, passwords.owner, passwords.app),
-                    deadline, stop);
+  const auto statements = bootstrap_sql({.superuser = make_verifier(passwords.superuser, other_iterations),
+                                         .owner = make_verifier(passwords.owner, other_iterations),
+                                         .app = make_verifier(passwords.app, app_iterations)});
+  auto booted = run(single, account, statements, deadline, stop);
   if (!booted) return std::unexpected(std::move(booted).error().in("make roles"));
 
   auto conf = read_file(layout.postgres_new / "postgresql.conf", 1 << 20);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "local/supervisor.hpp"
+#include "support/first_start.hpp"
 #include "support/ports.hpp"
 #include "support/process.hpp"
 
@@ -35,11 +36,9 @@ std::string run_psql(const local::Endpoint& at, std::string_view role, const Sec
   return out;
 }
 
-}  // namespace
-
-Servers::Servers(const ServersOptions& options) : folder_("servers") {
+std::unique_ptr<local::LocalServers> start(const std::filesystem::path& data, const ServersOptions& options) {
   auto started =
-      local::LocalServers::start({.data = folder_.path(),
+      local::LocalServers::start({.data = data,
                                   .postgres_port = reserve_port(),
                                   .pgpool_port = reserve_port(),
                                   .pgpool_children = options.pgpool_children,
@@ -48,10 +47,22 @@ Servers::Servers(const ServersOptions& options) : folder_("servers") {
                                  Deadline::after(patience));
   if (!started) {
     give_up("the test's servers do not start", started.error().to_string() + "\n" +
-                                                   local::log_tail(folder_ / "log/postgres.log") +
-                                                   local::log_tail(folder_ / "log/pgpool.log"));
+                                                   local::log_tail(data / "log/postgres.log") +
+                                                   local::log_tail(data / "log/pgpool.log"));
   }
-  servers_ = std::move(*started);
+  return std::move(*started);
+}
+
+void start_once(const std::filesystem::path& data) {
+  const auto stopped = start(data, {.pgpool_children = 1})->stop(Deadline::after(patience));
+  if (!stopped) give_up("the test's servers do not stop", stopped.error().to_string());
+}
+
+}  // namespace
+
+Servers::Servers(const ServersOptions& options) : folder_("servers") {
+  copy_first_start(folder_, start_once);
+  servers_ = start(folder_, options);
 }
 
 Servers::~Servers() = default;

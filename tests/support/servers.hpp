@@ -1,5 +1,5 @@
 // Real servers for tests: a PostgreSQL and a Pgpool-II of our own in a temporary folder, on reserved ports,
-// fsync off.
+// fsync off. They begin from a copy of what their first start made (first_start.hpp).
 //
 //   auto& servers = support::shared_servers();      // one pair a test program, started at the first call
 //   servers->pooled().port                          // Pgpool-II; direct() is PostgreSQL itself

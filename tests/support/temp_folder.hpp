@@ -1,5 +1,6 @@
-// TempFolder: a folder of its own under /tmp, removed with all that is in it at the end of the test. Aborts
-// where it cannot be made: a test without its folder says nothing.
+// TempFolder: a folder of its own in TMPDIR, removed with all that is in it at the end of the test. In /tmp
+// where TMPDIR is not set, is no absolute path, or is so long that a server's socket would not fit into the
+// folder. Aborts where it cannot be made: a test without its folder says nothing.
 #pragma once
 #include <filesystem>
 #include <string_view>
@@ -8,7 +9,7 @@ namespace citadel::support {
 
 class TempFolder {
  public:
-  explicit TempFolder(std::string_view name = "test");  // /tmp/citadel-NAME-XXXXXX, mode 0700
+  explicit TempFolder(std::string_view name = "test");  // citadel-NAME-XXXXXX, mode 0700
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;

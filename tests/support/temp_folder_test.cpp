@@ -1,8 +1,10 @@
 #include "support/temp_folder.hpp"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <fstream>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -24,6 +26,47 @@ TEST(TempFolder, GoesWithAllThatIsInIt) {
     EXPECT_TRUE(std::filesystem::exists(path));
   }
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+// TMPDIR as long as this lives.
+class TmpdirIs {
+ public:
+  explicit TmpdirIs(const std::string& value) {
+    if (const char* was = ::getenv("TMPDIR")) was_ = was;
+    ::setenv("TMPDIR", value.c_str(), 1);
+  }
+  ~TmpdirIs() {
+    if (was_) {
+      ::setenv("TMPDIR", was_->c_str(), 1);
+    } else {
+      ::unsetenv("TMPDIR");
+    }
+  }
+  TmpdirIs(const TmpdirIs&) = delete;
+
+ private:
+  std::optional<std::string> was_;
+};
+
+TEST(TempFolder, IsWhereTmpdirSays) {
+  const TmpdirIs plain("/tmp");
+  const TempFolder outer("out");
+  const TmpdirIs inside(outer.path());
+  EXPECT_EQ(TempFolder("in").path().parent_path(), outer.path());
+}
+
+TEST(TempFolder, ATmpdirThatLeavesNoRoomForASocketIsPassedOver) {
+  const TmpdirIs plain("/tmp");
+  const TempFolder outer("long");
+  const auto deep = outer / std::string(60, 'x');
+  std::filesystem::create_directory(deep);
+  const TmpdirIs inside(deep);
+  EXPECT_EQ(TempFolder("in").path().parent_path(), "/tmp");
+}
+
+TEST(TempFolder, ARelativeTmpdirIsPassedOver) {
+  const TmpdirIs inside("here");
+  EXPECT_EQ(TempFolder("in").path().parent_path(), "/tmp");
 }
 
 TEST(Ports, EachIsGivenOnce) {

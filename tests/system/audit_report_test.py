@@ -166,7 +166,7 @@ def check_tampered(audit, since, shown, removed):
 
 
 def main():
-    with Citadel() as citadel:
+    with Citadel(first=True) as citadel:  # starts are counted
         audit = AuditApi(citadel)
         since = "2020-01-01T00:00:00Z"
         record_known(audit)

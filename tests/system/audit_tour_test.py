@@ -17,7 +17,7 @@ def blocks():
 
 
 def main():
-    with Citadel() as citadel:
+    with Citadel(first=True) as citadel:
         commands = citadel.folder / "bin"
         commands.mkdir()
         (commands / "citadel").symlink_to(os.path.abspath(BINARY))

@@ -4,6 +4,8 @@
         citadel.run("usage", "--json")          # a client command against it
         citadel.kill_postgres()
 
+It begins with a copy of what a first start made (first_start.py); `Citadel(first=True)` is for what a first start itself does.
+
 Every process is ended by its id, and the test fails where one is left.
 """
 import fcntl
@@ -19,6 +21,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+import first_start
 
 BINARY = os.environ.get("CITADEL_TEST_BINARY") or sys.exit("CITADEL_TEST_BINARY names the program to test")
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -93,7 +97,7 @@ def processes_of(folder):
 
 
 class Citadel:
-    def __init__(self, environment=None):
+    def __init__(self, environment=None, first=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="citadel-system-"))
         os.chmod(self.folder, 0o755)
         self.data = self.folder / "data"
@@ -101,8 +105,11 @@ class Citadel:
         self.url = f"http://127.0.0.1:{self.http}"
         self.environment = dict(os.environ, **(environment or {}))
         self.process = None
+        self.copies = bool(first_start.FOLDER) and not first
 
     def __enter__(self):
+        if self.copies and not self.data.exists():
+            first_start.copy_to(self.data, BINARY, made_by_first_start)
         self.start()
         return self
 
@@ -195,6 +202,15 @@ class Citadel:
         if kind is not None:
             print(self.log_tail())
         shutil.rmtree(self.folder)
+
+
+def made_by_first_start():
+    """A data folder, of a first start that was stopped."""
+    first = Citadel(first=True)
+    first.start()
+    code = first.stop()
+    assert code == 0, f"ended with {code}; {first.log_tail()}"
+    return first.data
 
 
 def trace_sums():

@@ -33,7 +33,8 @@ def check_taken_ports(one):
 
 
 def main():
-    with Citadel() as one, Citadel() as other:
+    # The other one with passwords and keys of its own.
+    with Citadel() as one, Citadel(first=True) as other:
         one.run("import", str(TRACE), "--model", "mixtral-8x7b")
         one.wait_drained()
         assert len(usage_by_hour(one)) == 2
