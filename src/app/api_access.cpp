@@ -64,6 +64,15 @@ std::optional<std::string> owned(std::optional<std::string_view> text) {
   return std::string(*text);
 }
 
+// Of a body that says no more than the tenant, where one is named.
+Task<Result<Target>> target_of_body(ApiContextPtr context, const Request& request) {
+  CITADEL_CO_ASSIGN(const auto body, read_object(request));
+  ObjectReader in(body.get_object());
+  auto tenant = owned(in.optional_text("tenant", name_limits));
+  CITADEL_CO_TRY(in.finish());
+  co_return co_await target(std::move(context), request, std::move(tenant));
+}
+
 Result<Uuid> id_of(const Request& request) {
   const auto id = parse_uuid(request.path_parameter("id"));
   if (!id) return fail(Code::invalid_argument, "id: is not a UUID");
@@ -131,11 +140,7 @@ Task<Result<std::string>> post_principal(ApiContextPtr context, Request& request
 }
 
 Task<Result<std::string>> set_disabled(ApiContextPtr context, Request& request, bool disabled) {
-  CITADEL_CO_ASSIGN(const auto body, read_object(request));
-  ObjectReader in(body.get_object());
-  auto tenant = owned(in.optional_text("tenant", name_limits));
-  CITADEL_CO_TRY(in.finish());
-  CITADEL_CO_ASSIGN(const auto where, co_await target(context, request, std::move(tenant)));
+  CITADEL_CO_ASSIGN(const auto where, co_await target_of_body(context, request));
   CITADEL_CO_ASSIGN(
       const auto changed,
       co_await on_data_plane(*context, access::set_disabled(context->database, where.id,
@@ -239,11 +244,7 @@ Task<Result<std::string>> post_rotate(ApiContextPtr context, Request& request) {
 
 Task<Result<std::string>> post_revoke(ApiContextPtr context, Request& request) {
   CITADEL_CO_ASSIGN(const auto id, id_of(request));
-  CITADEL_CO_ASSIGN(const auto body, read_object(request));
-  ObjectReader in(body.get_object());
-  auto tenant = owned(in.optional_text("tenant", name_limits));
-  CITADEL_CO_TRY(in.finish());
-  CITADEL_CO_ASSIGN(const auto where, co_await target(context, request, std::move(tenant)));
+  CITADEL_CO_ASSIGN(const auto where, co_await target_of_body(context, request));
   CITADEL_CO_ASSIGN(
       const auto ended,
       co_await on_data_plane(*context, access::revoke_key(context->database, where.id, id, caller_of(request),

@@ -100,7 +100,7 @@ TEST(HttpServer, WhoMayNotCallARouteIsToldBeforeTheBodyIsRead) {
 TEST(HttpServer, AStreamEndsWhenWhoAskedForItMayNotAnyMore) {
   std::atomic<bool> allowed = true;
   Router router;
-  router.add(Method::get, "/ticks", {}, [](Request&) -> Task<Response> {
+  router.add(Method::get, "/ticks", {.stream_time_max = 5s}, [](Request&) -> Task<Response> {
     co_return Response::streaming("text/plain", {[](StreamWriter& out) -> Task<Result<void>> {
                                                    for (;;) {
                                                      CITADEL_CO_TRY(co_await out.write("x"));
