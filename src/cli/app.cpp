@@ -77,7 +77,7 @@ void Context::progress(std::string_view text) const {
 }
 
 void Context::update(std::string_view text) const {
-  if (err_is_terminal) progress(fmt::format("\r{}", text));
+  progress(err_is_terminal ? fmt::format("\r{}", text) : fmt::format("{}\n", text));
 }
 
 void Context::end_update() const {

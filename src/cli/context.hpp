@@ -45,8 +45,8 @@ struct Context {
   int report(const Error& error) const;
   // On err, at once; nothing with --json. `text` is as it is to be printed, its newline included.
   void progress(std::string_view text) const;
-  // The state of something long, in place of the one before; nothing where err is no terminal. end_update()
-  // ends the line.
+  // How far something long has come: on a terminal in place of what was said before, until end_update();
+  // elsewhere a line of its own.
   void update(std::string_view text) const;
   void end_update() const;
 };

@@ -32,6 +32,7 @@ namespace {
 
 constexpr std::size_t file_bytes_max = 1 << 30;
 constexpr std::size_t batch_rows_max = 500;
+constexpr std::size_t progress_rows = 10'000;  // a line each, where progress is not shown in place
 constexpr std::size_t state_bytes_max = 256;
 constexpr std::string_view heading = "TIMESTAMP,ContextTokens,GeneratedTokens";
 
@@ -254,9 +255,10 @@ Result<void> Import::run(double rate) {
       to = last;
     }
     CITADEL_TRY(call(http::Method::post, "/v1/requests", encode(next_, to)));
+    const bool is_due = to / progress_rows != next_ / progress_rows || to == rows_.size();
     next_ = to;
     CITADEL_TRY(write_state());
-    show_progress();
+    if (context_.err_is_terminal || is_due) show_progress();
   }
   context_.end_update();
   return {};

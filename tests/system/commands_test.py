@@ -111,7 +111,7 @@ def check_refused_keys(citadel):
 
 
 def check_what_is_said(citadel):
-    """A port where nobody listens; options before a build and under their own names; no progress in a file; a verification that
+    """A port where nobody listens; options before a build and under their own names; progress in a file by whole lines; a verification that
     failed is in the status."""
     elsewhere = subprocess.run([BINARY, "status", "--url", f"http://127.0.0.1:{reserve_port()}"], capture_output=True, text=True,
                                check=False, timeout=60, env=citadel.client_environment())
@@ -129,6 +129,7 @@ def check_what_is_said(citadel):
     done = subprocess.run([BINARY, "import", str(TRACE), "--model", "m", "--state", str(citadel.folder / "shown-state")],
                           env=citadel.client_environment(), capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0 and "\r" not in done.stdout + done.stderr, done
+    assert done.stderr.count(" rows\n") == 1, done
 
     assert "VERIFICATION" not in citadel.run("status")
     key = (citadel.data / "admin.key").read_text().strip()
